@@ -812,8 +812,11 @@ type StageChecking struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Stage string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
 	// Where the list of all staged files lies (a TaskOutput), and its SHA-256 in hex.
-	StagedPath    string `protobuf:"bytes,2,opt,name=staged_path,json=stagedPath,proto3" json:"staged_path,omitempty"`
-	StagedSha256  string `protobuf:"bytes,3,opt,name=staged_sha256,json=stagedSha256,proto3" json:"staged_sha256,omitempty"`
+	StagedPath   string `protobuf:"bytes,2,opt,name=staged_path,json=stagedPath,proto3" json:"staged_path,omitempty"`
+	StagedSha256 string `protobuf:"bytes,3,opt,name=staged_sha256,json=stagedSha256,proto3" json:"staged_sha256,omitempty"`
+	// The plan of the check task: the tables as they would be.
+	PlanPath      string `protobuf:"bytes,4,opt,name=plan_path,json=planPath,proto3" json:"plan_path,omitempty"`
+	PlanSha256    string `protobuf:"bytes,5,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -865,6 +868,20 @@ func (x *StageChecking) GetStagedPath() string {
 func (x *StageChecking) GetStagedSha256() string {
 	if x != nil {
 		return x.StagedSha256
+	}
+	return ""
+}
+
+func (x *StageChecking) GetPlanPath() string {
+	if x != nil {
+		return x.PlanPath
+	}
+	return ""
+}
+
+func (x *StageChecking) GetPlanSha256() string {
+	if x != nil {
+		return x.PlanSha256
 	}
 	return ""
 }
@@ -1548,12 +1565,15 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\rStageUpToDate\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\anotices\x18\x03 \x03(\tR\anotices\"k\n" +
+	"\anotices\x18\x03 \x03(\tR\anotices\"\xa9\x01\n" +
 	"\rStageChecking\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x1f\n" +
 	"\vstaged_path\x18\x02 \x01(\tR\n" +
 	"stagedPath\x12#\n" +
-	"\rstaged_sha256\x18\x03 \x01(\tR\fstagedSha256\"\x83\x01\n" +
+	"\rstaged_sha256\x18\x03 \x01(\tR\fstagedSha256\x12\x1b\n" +
+	"\tplan_path\x18\x04 \x01(\tR\bplanPath\x12\x1f\n" +
+	"\vplan_sha256\x18\x05 \x01(\tR\n" +
+	"planSha256\"\x83\x01\n" +
 	"\x0fStageCommitting\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1f\n" +

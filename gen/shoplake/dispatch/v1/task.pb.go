@@ -34,6 +34,8 @@ const (
 	StageKind_STAGE_KIND_INGEST StageKind = 1
 	// Computes partitions of one model.
 	StageKind_STAGE_KIND_TRANSFORM StageKind = 2
+	// Runs the checks of one table on the tables as they would be.
+	StageKind_STAGE_KIND_CHECK StageKind = 3
 )
 
 // Enum value maps for StageKind.
@@ -42,11 +44,13 @@ var (
 		0: "STAGE_KIND_UNSPECIFIED",
 		1: "STAGE_KIND_INGEST",
 		2: "STAGE_KIND_TRANSFORM",
+		3: "STAGE_KIND_CHECK",
 	}
 	StageKind_value = map[string]int32{
 		"STAGE_KIND_UNSPECIFIED": 0,
 		"STAGE_KIND_INGEST":      1,
 		"STAGE_KIND_TRANSFORM":   2,
+		"STAGE_KIND_CHECK":       3,
 	}
 )
 
@@ -838,12 +842,9 @@ type Task struct {
 	// Number of this release, from 1: a task that failed is released again.
 	Release uint32 `protobuf:"varint,5,opt,name=release,proto3" json:"release,omitempty"`
 	// Where the plan lies in the lake, and its SHA-256 in hex.
-	PlanPath    string                 `protobuf:"bytes,6,opt,name=plan_path,json=planPath,proto3" json:"plan_path,omitempty"`
-	PlanSha256  string                 `protobuf:"bytes,7,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`
-	ReleaseTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=release_time,json=releaseTime,proto3" json:"release_time,omitempty"`
-	// For a check: where the list of staged files lies.
-	StagedPath    string `protobuf:"bytes,9,opt,name=staged_path,json=stagedPath,proto3" json:"staged_path,omitempty"`
-	StagedSha256  string `protobuf:"bytes,10,opt,name=staged_sha256,json=stagedSha256,proto3" json:"staged_sha256,omitempty"`
+	PlanPath      string                 `protobuf:"bytes,6,opt,name=plan_path,json=planPath,proto3" json:"plan_path,omitempty"`
+	PlanSha256    string                 `protobuf:"bytes,7,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`
+	ReleaseTime   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=release_time,json=releaseTime,proto3" json:"release_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -932,20 +933,6 @@ func (x *Task) GetReleaseTime() *timestamppb.Timestamp {
 		return x.ReleaseTime
 	}
 	return nil
-}
-
-func (x *Task) GetStagedPath() string {
-	if x != nil {
-		return x.StagedPath
-	}
-	return ""
-}
-
-func (x *Task) GetStagedSha256() string {
-	if x != nil {
-		return x.StagedSha256
-	}
-	return ""
 }
 
 // TaskReport is what a worker says of one attempt.
@@ -1593,7 +1580,7 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12;\n" +
 	"\vmodify_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"modifyTime\"\xd4\x02\n" +
+	"modifyTime\"\x8e\x02\n" +
 	"\x04Task\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x14\n" +
@@ -1603,11 +1590,7 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\tplan_path\x18\x06 \x01(\tR\bplanPath\x12\x1f\n" +
 	"\vplan_sha256\x18\a \x01(\tR\n" +
 	"planSha256\x12=\n" +
-	"\frelease_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vreleaseTime\x12\x1f\n" +
-	"\vstaged_path\x18\t \x01(\tR\n" +
-	"stagedPath\x12#\n" +
-	"\rstaged_sha256\x18\n" +
-	" \x01(\tR\fstagedSha256\"\xeb\x04\n" +
+	"\frelease_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vreleaseTime\"\xeb\x04\n" +
 	"\n" +
 	"TaskReport\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
@@ -1659,11 +1642,12 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\x04rows\x18\x04 \x01(\x03R\x04rows\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x14\n" +
-	"\x05entry\x18\x06 \x01(\fR\x05entry*X\n" +
+	"\x05entry\x18\x06 \x01(\fR\x05entry*n\n" +
 	"\tStageKind\x12\x1a\n" +
 	"\x16STAGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11STAGE_KIND_INGEST\x10\x01\x12\x18\n" +
-	"\x14STAGE_KIND_TRANSFORM\x10\x02*~\n" +
+	"\x14STAGE_KIND_TRANSFORM\x10\x02\x12\x14\n" +
+	"\x10STAGE_KIND_CHECK\x10\x03*~\n" +
 	"\bTaskKind\x12\x19\n" +
 	"\x15TASK_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TASK_KIND_INGEST\x10\x01\x12\x13\n" +
