@@ -1,0 +1,16 @@
+package record
+
+import (
+	"context"
+	"errors"
+)
+
+func readXLSX(ctx context.Context, in *input, layout *compiled, w *Writer) (*extras, error) {
+	return nil, errors.New("none")
+}
+func readParquet(ctx context.Context, in *input, layout *compiled, w *Writer) (*extras, error) {
+	return nil, errors.New("none")
+}
+func readJSON(ctx context.Context, in *input, layout *compiled, w *Writer) (*extras, error) {
+	return nil, errors.New("none")
+}
