@@ -558,9 +558,12 @@ type OutputTable struct {
 	// The snapshot that the plan was made on; 0 where there was none.
 	BaseSnapshotId int64 `protobuf:"varint,4,opt,name=base_snapshot_id,json=baseSnapshotId,proto3" json:"base_snapshot_id,omitempty"`
 	// Data files that the commit replaces.
-	Replaced      []string `protobuf:"bytes,5,rep,name=replaced,proto3" json:"replaced,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Replaced []string `protobuf:"bytes,5,rep,name=replaced,proto3" json:"replaced,omitempty"`
+	// How the table is partitioned: identity or month, of a column; both empty where it is one partition.
+	PartitionTransform string `protobuf:"bytes,6,opt,name=partition_transform,json=partitionTransform,proto3" json:"partition_transform,omitempty"`
+	PartitionColumn    string `protobuf:"bytes,7,opt,name=partition_column,json=partitionColumn,proto3" json:"partition_column,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *OutputTable) Reset() {
@@ -626,6 +629,20 @@ func (x *OutputTable) GetReplaced() []string {
 		return x.Replaced
 	}
 	return nil
+}
+
+func (x *OutputTable) GetPartitionTransform() string {
+	if x != nil {
+		return x.PartitionTransform
+	}
+	return ""
+}
+
+func (x *OutputTable) GetPartitionColumn() string {
+	if x != nil {
+		return x.PartitionColumn
+	}
+	return ""
 }
 
 // TaskPlan is one task of a plan.
@@ -1554,13 +1571,15 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\bfield_id\x18\x01 \x01(\x05R\afieldId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12\x1a\n" +
-	"\brequired\x18\x04 \x01(\bR\brequired\"\xc0\x01\n" +
+	"\brequired\x18\x04 \x01(\bR\brequired\"\x9c\x02\n" +
 	"\vOutputTable\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\tR\x05table\x12\x18\n" +
 	"\astaging\x18\x02 \x01(\tR\astaging\x12;\n" +
 	"\acolumns\x18\x03 \x03(\v2!.shoplake.dispatch.v1.TableColumnR\acolumns\x12(\n" +
 	"\x10base_snapshot_id\x18\x04 \x01(\x03R\x0ebaseSnapshotId\x12\x1a\n" +
-	"\breplaced\x18\x05 \x03(\tR\breplaced\"\xb4\x02\n" +
+	"\breplaced\x18\x05 \x03(\tR\breplaced\x12/\n" +
+	"\x13partition_transform\x18\x06 \x01(\tR\x12partitionTransform\x12)\n" +
+	"\x10partition_column\x18\a \x01(\tR\x0fpartitionColumn\"\xb4\x02\n" +
 	"\bTaskPlan\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x122\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1e.shoplake.dispatch.v1.TaskKindR\x04kind\x12\x1e\n" +
