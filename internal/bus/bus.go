@@ -1,17 +1,30 @@
 // Package bus is what Shoplake's processes say to each other through NATS JetStream: the log of each run, the tasks and
 // the reports of workers, the coordinator's lease, and the few records that must last. It alone knows NATS.
+//
+// Every message is a protobuf of shoplake.dispatch.v1. Calls wait for a server that is away until their context ends, so
+// give each call that must not wait a context with a deadline.
 package bus
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
 	"time"
 
-	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Protocol is the version of the messages that this program writes and reads. Another one is refused, never guessed.
 const Protocol = 1
+
+// MaxPayload is the largest message in bytes, headers included. What may be larger lies in the lake, and its path is sent.
+const MaxPayload = 1 << 20
 
 var (
 	// ErrConflict means that somebody else wrote first: read again, and decide again.
@@ -22,151 +35,190 @@ var (
 	ErrProtocol = errors.New("message cannot be read by this version of shoplake")
 	// ErrTooLarge means a message over MaxPayload: split it, or keep the content in the lake and send its path.
 	ErrTooLarge = errors.New("message is too large")
+	// ErrUnknownOutcome means that the context ended before the server said whether it stored a message: read again.
+	ErrUnknownOutcome = errors.New("it is not known whether the message was stored")
 )
 
-var errStub = errors.New("bus: being written")
-
-type ServerConfig struct {
-	StoreDir      string
-	Host          string
-	Port          int
-	SyncAlways    bool
-	InProcessOnly bool
-}
-type Server struct{}
-
-func StartServer(ctx context.Context, c ServerConfig) (*Server, error) { return nil, errStub }
-func (s *Server) URL() string                                          { return "" }
-func (s *Server) CredentialsFile() string                              { return "" }
-func (s *Server) Close()                                               {}
-
+// Config says how to reach the server.
 type Config struct {
-	URL, CredentialsFile   string
+	// URL of the server, or several separated by commas: nats://host:4222 or tls://host:4222. Not read where Server is set.
+	URL string
+	// CredentialsFile is a NATS .creds file, or the file that the embedded server writes. Empty: none, or those in the URL.
+	CredentialsFile string
+	// TLSCA is a PEM file of the authorities to trust; TLSCert and TLSKey are the client's own. Empty: the system's, none.
 	TLSCA, TLSCert, TLSKey string
-	Name                   string
-	Replicas               int
-	Server                 *Server
-}
-type Bus struct{}
-
-func Connect(ctx context.Context, c Config) (*Bus, error) { return nil, errStub }
-func (b *Bus) Close()                                     {}
-func (b *Bus) Setup(ctx context.Context) error            { return errStub }
-
-type LoggedEvents struct {
-	Seq    uint64
-	Time   time.Time
-	Events *dispatchv1.RunEvents
+	// Name is shown by the server's monitoring.
+	Name string
+	// Replicas of streams that Setup creates, 1 to 5. 0 keeps what a stream has, 1 for a new one.
+	Replicas int
+	// Server is an embedded server to talk to without a socket.
+	Server *Server
 }
 
-func (b *Bus) AppendRun(ctx context.Context, runID string, after uint64, events *dispatchv1.RunEvents) (uint64, error) {
-	return 0, errStub
-}
-func (b *Bus) ReadRun(ctx context.Context, runID string, after uint64) ([]LoggedEvents, error) {
-	return nil, errStub
-}
+// Bus is a connection. It is safe for concurrent use.
+type Bus struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	replicas int
+	// attempt is how long one try of a request may take before its outcome counts as unknown.
+	attempt time.Duration
 
-// WatchRun: closed when ctx is done (or, logged, when a message cannot be read).
-func (b *Bus) WatchRun(ctx context.Context, runID string, after uint64) (<-chan LoggedEvents, error) {
-	return nil, errStub
-}
-func (b *Bus) Runs(ctx context.Context) ([]string, error)              { return nil, errStub }
-func (b *Bus) WatchNewRuns(ctx context.Context) (<-chan string, error) { return nil, errStub }
-
-func (b *Bus) Release(ctx context.Context, pool string, task *dispatchv1.Task) error { return errStub }
-
-type TaskOptions struct{ AckWait time.Duration }
-type TaskSource struct{}
-type Delivery struct {
-	Task       *dispatchv1.Task
-	Deliveries int
+	mu      sync.Mutex
+	streams map[string]jetstream.Stream
 }
 
-func (b *Bus) Tasks(ctx context.Context, pool string, o TaskOptions) (*TaskSource, error) {
-	return nil, errStub
-}
-func (s *TaskSource) Next(ctx context.Context) (*Delivery, error)      { return nil, errStub }
-func (d *Delivery) Context(parent context.Context) context.Context     { return parent }
-func (d *Delivery) Extend(ctx context.Context) error                   { return errStub }
-func (d *Delivery) Ack(ctx context.Context) error                      { return errStub }
-func (d *Delivery) Nak(ctx context.Context, delay time.Duration) error { return errStub }
-func (d *Delivery) Term(ctx context.Context) error                     { return errStub }
-func (b *Bus) PurgeTasks(ctx context.Context, runID string) error      { return errStub }
-func (b *Bus) Queue(ctx context.Context, pool string) (waiting, pending int, err error) {
-	return 0, 0, errStub
-}
+const (
+	attemptTimeout    = 5 * time.Second
+	reconnectWait     = 250 * time.Millisecond
+	pingInterval      = 10 * time.Second
+	maxPingsOut       = 2
+	firstRetry        = 20 * time.Millisecond
+	longestRetry      = time.Second
+	firstComplaint    = 3 * time.Second
+	complaintInterval = time.Minute
+)
 
-type ReportDelivery struct {
-	Report *dispatchv1.TaskReport
-	Ack    func() error
-}
-
-func (b *Bus) Report(ctx context.Context, r *dispatchv1.TaskReport) error { return errStub }
-func (b *Bus) Reports(ctx context.Context) (<-chan ReportDelivery, error) { return nil, errStub }
-
-func (b *Bus) PublishCancel(ctx context.Context, runID string) error   { return errStub }
-func (b *Bus) WatchCancels(ctx context.Context) (<-chan string, error) { return nil, errStub }
-
-type Lease struct{}
-
-func (b *Bus) Campaign(ctx context.Context, holder string, ttl time.Duration) (*Lease, error) {
-	return nil, errStub
-}
-func (l *Lease) Epoch() uint64                    { return 0 }
-func (l *Lease) Lost() <-chan struct{}            { return nil }
-func (l *Lease) Resign(ctx context.Context) error { return errStub }
-
-// Published returns an empty record and revision 0 where nothing was published yet; MovePublished with revision 0 creates it.
-func (b *Bus) Published(ctx context.Context) (*dispatchv1.Published, uint64, error) {
-	return nil, 0, errStub
-}
-func (b *Bus) MovePublished(ctx context.Context, next *dispatchv1.Published, revision uint64) (uint64, error) {
-	return 0, errStub
-}
-
-// PublishedAt: ErrNotFound where nothing was published yet by then, or the record is older than the history kept.
-func (b *Bus) PublishedAt(ctx context.Context, at time.Time) (*dispatchv1.Published, error) {
-	return nil, errStub
+// Connect connects, waiting for a server that is not up yet until ctx ends. Once connected it reconnects forever.
+// Refused credentials and unreadable files are reported at once.
+func Connect(ctx context.Context, c Config) (*Bus, error) {
+	where, opts, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	var nc *nats.Conn
+	err = retry(ctx, "connect to NATS at "+redactURLs(where), func(context.Context) error {
+		var err error
+		nc, err = nats.Connect(where, opts...)
+		if err != nil && errors.Is(err, nats.ErrNoServers) {
+			return transient(err)
+		}
+		if isRefused(err) {
+			return fmt.Errorf("%w: check the credentials file and the TLS settings", err)
+		}
+		if err != nil {
+			return transient(err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(attemptTimeout))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("use JetStream at %s: %w", redactURLs(where), err)
+	}
+	return &Bus{nc: nc, js: js, replicas: c.Replicas, attempt: attemptTimeout, streams: make(map[string]jetstream.Stream)}, nil
 }
 
-// WatchPublished sends the current one first, where there is one; a slow receiver gets the latest only.
-func (b *Bus) WatchPublished(ctx context.Context) (<-chan *dispatchv1.Published, error) {
-	return nil, errStub
+// Close closes the connection; calls that wait on it return, channels of watches end with their contexts.
+func (b *Bus) Close() { b.nc.Close() }
+
+func (c Config) options() (string, []nats.Option, error) {
+	opts := []nats.Option{
+		nats.Name(c.Name),
+		nats.Timeout(attemptTimeout),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.IgnoreAuthErrorAbort(),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(maxPingsOut),
+		// Nothing is kept back while disconnected: a message that leaves later than its caller believes could decide twice.
+		nats.ReconnectBufSize(-1),
+		nats.NoCallbacksAfterClientClose(),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if !nc.IsClosed() {
+				slog.Warn("connection to NATS lost, reconnecting", "connection", c.Name, "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			slog.Info("connected to NATS again", "connection", c.Name, "server", nc.ConnectedUrlRedacted())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			slog.Warn("NATS reported an error", "connection", c.Name, "subject", subject, "error", err)
+		}),
+	}
+	where := c.URL
+	file := c.CredentialsFile
+	if c.Server != nil {
+		where = c.Server.URL()
+		opts = append(opts, nats.InProcessServer(c.Server.server))
+		if file == "" {
+			file = c.Server.CredentialsFile()
+		}
+	}
+	if where == "" {
+		return "", nil, errors.New("no NATS server given: set its URL, for example nats://127.0.0.1:4222")
+	}
+	if file != "" {
+		opt, err := credentials(file)
+		if err != nil {
+			return "", nil, err
+		}
+		opts = append(opts, opt)
+	}
+	if c.TLSCA != "" {
+		if _, err := os.Stat(c.TLSCA); err != nil {
+			return "", nil, fmt.Errorf("read the TLS authorities for NATS: %w", err)
+		}
+		opts = append(opts, nats.RootCAs(c.TLSCA))
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return "", nil, errors.New("a TLS client certificate for NATS needs both its certificate and its key: give both files")
+	}
+	if c.TLSCert != "" {
+		opts = append(opts, nats.ClientCert(c.TLSCert, c.TLSKey))
+	}
+	return where, opts, nil
 }
 
-func (b *Bus) ClaimRequest(ctx context.Context, requestID, runID string) (existing string, created bool, err error) {
-	return "", false, errStub
+func isRefused(err error) bool {
+	if err == nil {
+		return false
+	}
+	for _, refused := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
+		nats.ErrSecureConnRequired, nats.ErrSecureConnWanted, nats.ErrClientCertOrRootCAsRequired} {
+		if errors.Is(err, refused) {
+			return true
+		}
+	}
+	text := err.Error()
+	return strings.Contains(text, "x509:") || strings.Contains(text, "tls:") || strings.Contains(text, "parse ") ||
+		strings.Contains(text, "nats: error parsing")
 }
 
-func (b *Bus) PutCheckpoint(ctx context.Context, runID string, data []byte) error { return errStub }
-
-// Checkpoint: ErrNotFound where there is none.
-func (b *Bus) Checkpoint(ctx context.Context, runID string) ([]byte, error) { return nil, errStub }
-func (b *Bus) RemoveCheckpoint(ctx context.Context, runID string) error     { return errStub }
-
-func (b *Bus) Heartbeat(ctx context.Context, w *dispatchv1.WorkerStatus) error { return errStub }
-func (b *Bus) Workers(ctx context.Context) ([]*dispatchv1.WorkerStatus, error) { return nil, errStub }
-func (b *Bus) RemoveWorker(ctx context.Context, workerID string) error         { return errStub }
-
-func (b *Bus) PutSetting(ctx context.Context, key string, value []byte) (uint64, error) {
-	return 0, errStub
+// redactURLs hides user names and passwords in a comma-separated list of URLs.
+func redactURLs(list string) string {
+	parts := strings.Split(list, ",")
+	for i, part := range parts {
+		u, err := url.Parse(strings.TrimSpace(part))
+		if err != nil {
+			parts[i] = "(a URL that cannot be read)"
+			continue
+		}
+		if u.User != nil {
+			u.User = url.User("redacted")
+		}
+		parts[i] = u.String()
+	}
+	return strings.Join(parts, ",")
 }
 
-// Setting: ErrNotFound where there is none.
-func (b *Bus) Setting(ctx context.Context, key string) ([]byte, uint64, error) {
-	return nil, 0, errStub
+// token refuses what cannot be one token of a subject, so that no id can reach another subject.
+func token(what, value string) error {
+	if value == "" {
+		return fmt.Errorf("%s is empty", what)
+	}
+	for _, r := range value {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+		default:
+			return fmt.Errorf("%s %q holds %q: use letters, digits, - and _ only", what, value, r)
+		}
+	}
+	return nil
 }
-
-// CompareAndSetSetting: revision 0 = must not exist; ErrConflict.
-func (b *Bus) CompareAndSetSetting(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	return 0, errStub
-}
-
-type PipelineInfo struct {
-	Digest string
-	Time   time.Time
-}
-
-func (b *Bus) PutPipeline(ctx context.Context, digest string, archive []byte) error { return errStub }
-func (b *Bus) Pipeline(ctx context.Context, digest string) ([]byte, error)          { return nil, errStub }
-func (b *Bus) Pipelines(ctx context.Context) ([]PipelineInfo, error)                { return nil, errStub }
