@@ -11,6 +11,3 @@ func readXLSX(ctx context.Context, in *input, layout *compiled, w *Writer) (*ext
 func readParquet(ctx context.Context, in *input, layout *compiled, w *Writer) (*extras, error) {
 	return nil, errors.New("none")
 }
-func readJSON(ctx context.Context, in *input, layout *compiled, w *Writer) (*extras, error) {
-	return nil, errors.New("none")
-}
