@@ -1,5 +1,9 @@
 package pipeline
 
+import (
+	"regexp"
+)
+
 // Column is a column of a table.
 type Column struct {
 	// Name is lower case.
@@ -122,4 +126,32 @@ func OpsTables() []OpsTable {
 			Partition: bySource,
 		},
 	}
+}
+
+var decimalType = regexp.MustCompile(`^DECIMAL\((\d+),\s*(\d+)\)$`)
+
+// storable says what to do about a column whose type a table cannot hold; empty where it can.
+func storable(kind string) string {
+	switch kind {
+	case TypeVarchar, TypeBigint, TypeInteger, TypeDouble, TypeBoolean, TypeDate, TypeTimestamp, TypeTimestampTZ, TypeBlob, TypeVarcharList:
+		return ""
+	case "HUGEINT", "UHUGEINT", "UBIGINT":
+		return "cast it to BIGINT or to DECIMAL(38,0)"
+	case "TINYINT", "SMALLINT", "UTINYINT", "USMALLINT":
+		return "cast it to INTEGER"
+	case "UINTEGER":
+		return "cast it to BIGINT"
+	case "FLOAT":
+		return "cast it to DOUBLE"
+	case `"NULL"`, "NULL":
+		return "every value is NULL; cast it to the type that is meant"
+	case "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS":
+		return "cast it to TIMESTAMP"
+	case "TIME", "TIME WITH TIME ZONE", "INTERVAL", "UUID", "JSON":
+		return "cast it to VARCHAR"
+	}
+	if decimalType.MatchString(kind) {
+		return ""
+	}
+	return "cast it to VARCHAR, BIGINT, INTEGER, DOUBLE, BOOLEAN, DATE, TIMESTAMP, TIMESTAMP WITH TIME ZONE, BLOB, VARCHAR[] or a DECIMAL"
 }

@@ -1,0 +1,181 @@
+package pipeline
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // a container may have no zones of its own
+
+	"golang.org/x/text/currency"
+)
+
+// readConfig reads pipeline.yaml.
+func readConfig(p *Pipeline, content []byte, faults *Faults) *document {
+	doc := readYAML(configFile, content, faults)
+	if doc == nil {
+		return nil
+	}
+	root, ok := doc.value.(map[string]any)
+	if !ok {
+		faults.add(configFile, 1, 1, "must hold keys: name, time_zone, currency, flows")
+		return nil
+	}
+	reader := mappingReader{doc: doc, faults: faults}
+	p.Name = reader.text(root, true, "name")
+	p.Title = reader.text(root, false, "title")
+	reader.text(root, false, "description")
+	p.TimeZone = reader.text(root, true, "time_zone")
+	p.Currency = reader.text(root, true, "currency")
+	reader.known(root, []string{"name", "title", "description", "time_zone", "currency", "flows"})
+	if p.Title == "" {
+		p.Title = p.Name
+	}
+	if p.TimeZone != "" && !isTimeZone(p.TimeZone) {
+		reader.fault([]string{"time_zone"}, "%s is no time zone: use a name of the IANA database, for example Europe/Berlin", shorten(p.TimeZone))
+	}
+	if p.Currency != "" && !isCurrency(p.Currency) {
+		reader.fault([]string{"currency"}, "%s is no currency: use a code of ISO 4217, for example EUR", shorten(p.Currency))
+	}
+	p.Flows = reader.flows(root)
+	return doc
+}
+
+// isTimeZone says whether this is the name of a zone. "Local" is one only to Go.
+func isTimeZone(name string) bool {
+	if name == "" || name == "Local" {
+		return false
+	}
+	_, err := time.LoadLocation(name)
+	return err == nil
+}
+
+func isCurrency(code string) bool {
+	unit, err := currency.ParseISO(code)
+	return err == nil && unit.String() == code && code != "XXX" && code != "XTS"
+}
+
+// mappingReader reads the keys of a YAML document that has no schema of its own.
+type mappingReader struct {
+	doc    *document
+	faults *Faults
+}
+
+func (r *mappingReader) fault(at []string, format string, args ...any) {
+	line, column := r.doc.at(at...)
+	r.faults.add(r.doc.file, line, column, format, args...)
+}
+
+// known faults the keys of a mapping that are not in the list.
+func (r *mappingReader) known(mapping map[string]any, keys []string, at ...string) {
+	for _, key := range slices.Sorted(maps.Keys(mapping)) {
+		if !slices.Contains(keys, key) {
+			line, column := r.doc.atKey(key, at...)
+			r.faults.add(r.doc.file, line, column, "unknown key %s: known are %s", shorten(key), strings.Join(keys, ", "))
+		}
+	}
+}
+
+// text returns the text of the key that a path ends in.
+func (r *mappingReader) text(mapping map[string]any, required bool, at ...string) string {
+	key := at[len(at)-1]
+	value, there := mapping[key]
+	text, ok := value.(string)
+	switch {
+	case !there || value == nil:
+		if required {
+			r.fault(at[:len(at)-1], "%s is missing", key)
+		}
+	case !ok:
+		r.fault(at, "%s must be text", key)
+	case required && strings.TrimSpace(text) == "":
+		r.fault(at, "%s is empty", key)
+	}
+	return text
+}
+
+func (r *mappingReader) flows(root map[string]any) []*Flow {
+	value, there := root["flows"]
+	if !there {
+		r.fault(nil, "flows is missing: name at least one, for example `daily: {select: [\"*\"]}`")
+		return nil
+	}
+	mapping, ok := value.(map[string]any)
+	if !ok || len(mapping) == 0 {
+		r.fault([]string{"flows"}, "flows must map names to flows")
+		return nil
+	}
+	var flows []*Flow
+	for _, name := range slices.Sorted(maps.Keys(mapping)) {
+		if !namePattern.MatchString(name) {
+			line, column := r.doc.atKey(name, "flows")
+			r.faults.add(r.doc.file, line, column, "%s is no name of a flow: use %s", shorten(name), nameRule)
+			continue
+		}
+		body, ok := mapping[name].(map[string]any)
+		if !ok {
+			r.fault([]string{"flows", name}, "a flow has the keys title, description and select")
+			continue
+		}
+		flow := &Flow{
+			Name:        name,
+			Title:       r.text(body, false, "flows", name, "title"),
+			Description: r.text(body, false, "flows", name, "description"),
+			Select:      r.selection(body, name),
+		}
+		if flow.Title == "" {
+			flow.Title = name
+		}
+		r.known(body, []string{"title", "description", "select"}, "flows", name)
+		flows = append(flows, flow)
+	}
+	return flows
+}
+
+func (r *mappingReader) selection(body map[string]any, flow string) []string {
+	list, ok := body["select"].([]any)
+	if !ok || len(list) == 0 {
+		r.fault([]string{"flows", flow, "select"}, "flow %s selects nothing: select is a list of tables, for example [\"*\"] or [gold.*]", flow)
+		return nil
+	}
+	var globs []string
+	for i, item := range list {
+		glob, ok := item.(string)
+		if !ok {
+			r.fault([]string{"flows", flow, "select", strconv.Itoa(i)}, "must be the name of a table, or a pattern such as gold.*")
+			continue
+		}
+		if _, err := path.Match(glob, ""); err != nil {
+			r.fault([]string{"flows", flow, "select", strconv.Itoa(i)}, "%s is no pattern: %v", shorten(glob), err)
+			continue
+		}
+		globs = append(globs, glob)
+	}
+	return globs
+}
+
+// checkFlows faults what a flow selects in vain.
+func checkFlows(p *Pipeline, doc *document, faults *Faults) {
+	reader := mappingReader{doc: doc, faults: faults}
+	tables := p.Tables()
+	for _, flow := range p.Flows {
+		for _, glob := range flow.Select {
+			if !slices.ContainsFunc(tables, func(table string) bool { return selects(glob, table) }) {
+				line, column := doc.at("flows", flow.Name, "select", strconv.Itoa(indexOf(doc, flow.Name, glob)))
+				reader.faults.add(configFile, line, column, "flow %s: %s selects no table", flow.Name, shorten(glob))
+			}
+		}
+	}
+}
+
+func indexOf(doc *document, flow, glob string) int {
+	value := doc.value.(map[string]any)["flows"].(map[string]any)[flow].(map[string]any)["select"].([]any)
+	return slices.IndexFunc(value, func(item any) bool { return item == any(glob) })
+}
+
+func selects(glob, table string) bool {
+	matched, err := path.Match(glob, table)
+	return err == nil && matched
+}
