@@ -1,0 +1,31 @@
+-- table: gold.kpi_daily_sales
+-- severity: error
+-- description: Daily sales add up to the revenue, units and margin of the order lines, day by day and currency by currency.
+
+WITH line AS (
+    SELECT order_date AS day, currency, sum(revenue) AS revenue, sum(quantity) AS units, sum(margin) AS margin
+    FROM gold.fact_order_line
+    WHERE is_revenue
+    GROUP BY order_date, currency
+),
+
+sales AS (
+    SELECT day, currency, sum(revenue) AS revenue, sum(units) AS units, sum(margin) AS margin
+    FROM gold.kpi_daily_sales
+    GROUP BY day, currency
+)
+
+SELECT
+    day,
+    currency,
+    line.revenue AS line_revenue,
+    sales.revenue AS sales_revenue,
+    line.units AS line_units,
+    sales.units AS sales_units,
+    line.margin AS line_margin,
+    sales.margin AS sales_margin
+FROM line
+FULL JOIN sales USING (day, currency)
+WHERE line.revenue IS DISTINCT FROM sales.revenue
+    OR line.units IS DISTINCT FROM sales.units
+    OR line.margin IS DISTINCT FROM sales.margin
