@@ -233,7 +233,7 @@ func newHeader(layout *compiled, names []string) (*header, error) {
 		folded := fold(name)
 		if folded == "" {
 			// Several columns without a name are common (a trailing comma); each is kept by its place.
-			name = fmt.Sprintf("column %d", i+1)
+			name = unnamed(i)
 			folded = "\x00" + name
 		}
 		if column, known := layout.byName[folded]; known {
@@ -251,3 +251,6 @@ func newHeader(layout *compiled, names []string) (*header, error) {
 	}
 	return h, nil
 }
+
+// unnamed is what a column without a name is called.
+func unnamed(i int) string { return fmt.Sprintf("column %d", i+1) }

@@ -87,11 +87,7 @@ func readFormat(ctx context.Context, in *input, layout *compiled, w *Writer) (*e
 
 // formatOfName tells the format that an extension stands for, "" if unknown.
 func formatOfName(name string) string {
-	name = strings.ToLower(name)
-	for _, packed := range []string{".gz", ".gzip", ".zst", ".zstd"} {
-		name = strings.TrimSuffix(name, packed)
-	}
-	switch path.Ext(name) {
+	switch path.Ext(unpackedName(name)) {
 	case ".csv", ".tsv", ".psv", ".tab":
 		return CSV
 	case ".ndjson", ".jsonl", ".json":

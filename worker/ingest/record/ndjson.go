@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -42,11 +41,7 @@ func readJSON(ctx context.Context, in *input, layout *compiled, w *Writer) (*ext
 
 // mayHoldArray tells a .json file, packed or not.
 func mayHoldArray(name string) bool {
-	name = strings.ToLower(name)
-	for _, packed := range []string{".gz", ".gzip", ".zst", ".zstd"} {
-		name = strings.TrimSuffix(name, packed)
-	}
-	return path.Ext(name) == ".json"
+	return path.Ext(unpackedName(name)) == ".json"
 }
 
 // firstByte takes white space and peeks at what follows, 0 at the end.

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -111,7 +112,6 @@ func unpack(ctx context.Context, in *input) (r io.Reader, stop func(), err error
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, stop, err
 	}
-	name := strings.ToLower(in.name)
 	switch {
 	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
 		z, err := gzip.NewReader(plain)
@@ -125,12 +125,26 @@ func unpack(ctx context.Context, in *input) (r io.Reader, stop func(), err error
 			return nil, stop, fmt.Errorf("unpack zstd: %w", err)
 		}
 		return &unpacked{r: z, what: "zstd", packed: in.size}, z.Close, nil
-	case strings.HasSuffix(name, ".gz"), strings.HasSuffix(name, ".gzip"):
-		return nil, stop, errors.New("named as gzip, but its content is not gzip")
-	case strings.HasSuffix(name, ".zst"), strings.HasSuffix(name, ".zstd"):
-		return nil, stop, errors.New("named as zstd, but its content is not zstd")
+	case packedName(in.name):
+		return nil, stop, fmt.Errorf("named %s, but its content is neither gzip nor zstd", path.Ext(in.name))
 	}
 	return plain, stop, nil
+}
+
+// packings are the extensions of compressed files.
+var packings = []string{".gz", ".gzip", ".zst", ".zstd"}
+
+func packedName(name string) bool { return unpackedName(name) != strings.ToLower(name) }
+
+// unpackedName is name in lower case without such an extension.
+func unpackedName(name string) string {
+	name = strings.ToLower(name)
+	for _, packing := range packings {
+		if cut, found := strings.CutSuffix(name, packing); found {
+			return cut
+		}
+	}
+	return name
 }
 
 // zstdFrame tells a zstd frame or a skippable one.
