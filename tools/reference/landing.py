@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 import zlib
 
 import workbook
@@ -150,7 +151,7 @@ def _quoted_record(content, position):
             return cells, end
         elif rest[:1] == b"\n":
             return cells, position + 1
-        elif rest == b"\r\n":
+        elif rest == b"\r\n" or (rest == b"\r" and position + 1 == end):
             return cells, position + 2
         else:
             line_end = content.find(b"\n", position)
@@ -158,7 +159,7 @@ def _quoted_record(content, position):
 
 
 def fold(name):
-    return trim(name).casefold()
+    return unicodedata.normalize("NFC", trim(name)).casefold()
 
 
 def table_records(rows, exact):
@@ -175,6 +176,8 @@ def table_records(rows, exact):
             continue
         if names is None:
             names = [fold(str(cell)) if cell is not None else "" for cell in row]
+            if any("\r" in name or "\0" in name for name in names):
+                raise Unreadable("the header is not lines of text")
             named = [name for name in names if name]
             if len(set(named)) < len(named):
                 raise Unreadable("a column name is repeated")
@@ -211,8 +214,9 @@ def json_records(content, may_be_array):
     number = 0
     for source, value in elements:
         number += 1
-        if any("\udc80" <= char <= "\udcff" for char in source) if not source.isascii() else False:
-            yield Record(number, rule="encoding")
+        if not source.isascii() and any("\udc80" <= char <= "\udcff" for char in source):
+            # JSON is UTF-8: other bytes are no strict JSON.
+            yield Record(number, rule="malformed")
             continue
         if value is None:
             value = _parse(source.strip(SPACE))

@@ -119,7 +119,7 @@ def integer(cell):
     return value
 
 
-DECIMAL = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?")
+DECIMAL = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?")
 SYMBOLS = "$€£¥"
 PLACES = decimal.Decimal("0.0001")
 
@@ -133,8 +133,6 @@ def amount(cell):
         text = trim(text[1:])
     elif text[-1:] in SYMBOLS and text:
         text = trim(text[:-1])
-    elif text[:1] in "+-" and text[1:2] and text[1:2] in SYMBOLS:
-        text = text[0] + trim(text[2:])
     match = DECIMAL.fullmatch(text)
     if not match:
         raise Broken("type")
@@ -156,7 +154,8 @@ INSTANT = re.compile(
 )
 DIGITS = re.compile(r"[0-9]+")
 EPOCH_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?")
-LAST_MICROSECOND = 253402300800 * 10**6 - 1
+# The last millisecond that 64 bits of microseconds hold; what lies beyond Python's own last moment is taken for that.
+LAST_MILLISECOND = 9223372036854774
 
 
 def instant(cell):
@@ -169,8 +168,6 @@ def instant(cell):
             raise Broken("type")
         return _epoch(decimal.Decimal(text))
     if DIGITS.fullmatch(text):
-        if len(text.lstrip("0")) > 18:
-            raise Broken("type")
         return _epoch(decimal.Decimal(text))
     return _instant_text(text)
 
@@ -178,10 +175,13 @@ def instant(cell):
 def _epoch(number):
     if number < 0:
         raise Broken("type")
-    microseconds = number * 10**6 if number < 10**11 else number * 10**3
-    if microseconds > LAST_MICROSECOND:
+    if number >= LAST_MILLISECOND + 1:
         raise Broken("type")
-    return EPOCH + datetime.timedelta(microseconds=int(microseconds))
+    microseconds = number * 10**6 if number < 10**11 else number * 10**3
+    try:
+        return EPOCH + datetime.timedelta(microseconds=int(microseconds))
+    except OverflowError:
+        return datetime.datetime.max.replace(tzinfo=UTC)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -190,11 +190,19 @@ def _instant_text(text):
     if not match:
         raise Broken("type")
     year, month, day, hour, minute, second, fraction, zone = match.groups()
+    leap = second == "60"
     try:
         local = datetime.datetime(
-            int(year), int(month), int(day), int(hour), int(minute), int(second), _microseconds(fraction), _offset(zone)
+            int(year), int(month), int(day), int(hour), int(minute), 59 if leap else int(second),
+            _microseconds(fraction), _offset(zone),
         )
-        return local.astimezone(UTC)
+        moment = local.astimezone(UTC)
+        if leap:
+            # A leap second ends a month of UTC; it is read as the second after it.
+            moment += datetime.timedelta(seconds=1)
+            if (moment.day, moment.hour, moment.minute, moment.second) != (1, 0, 0, 0):
+                raise Broken("type")
+        return moment
     except (ValueError, OverflowError):
         raise Broken("type") from None
 
@@ -206,7 +214,7 @@ def _microseconds(fraction):
 def _offset(zone):
     if zone in "Zz":
         return UTC
-    hours, minutes = int(zone[1:3]), int(zone[4:6])
+    hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
     if hours > 23 or minutes > 59:
         raise ValueError("no such offset")
     offset = datetime.timedelta(hours=hours, minutes=minutes)
@@ -218,8 +226,8 @@ LOCAL_TIME = re.compile(
     r"|(?P<y2>[0-9]{4})/(?P<m2>[0-9]{2})/(?P<d2>[0-9]{2})"
     r"|(?P<d3>[0-9]{2})\.(?P<m3>[0-9]{2})\.(?P<y3>[0-9]{4})"
     r"|(?P<d4>[0-9]{2})/(?P<m4>[0-9]{2})/(?P<y4>[0-9]{4}))"
-    r"(?:[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
-    r"(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?)?"
+    r"(?:[Tt ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
+    r"(?P<zone>[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
 
 
@@ -270,8 +278,10 @@ def date(cell):
         first = datetime.date(1904, 1, 1) if cell.epoch_1904 else datetime.date(1899, 12, 30)
         if not 1 <= days <= LAST_SERIAL:
             raise Broken("type")
-        # The 1900 system counts a 29 February 1900 that never was: below it, a day more.
-        if not cell.epoch_1904 and days < 60:
+        if not cell.epoch_1904 and days <= 60:
+            # The 1900 system counts a 29 February 1900 that never was, as 60: below it, a day more.
+            if days == 60:
+                raise Broken("type")
             days += 1
         try:
             return first + datetime.timedelta(days=int(days))
