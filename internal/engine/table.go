@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// relationKind is what a name of the session stands for.
+type relationKind string
+
+const (
+	viewKind  relationKind = "VIEW"
+	tableKind relationKind = "TABLE"
+)
+
+// Table defines layer.table as a view over Parquet files, which are read anew by every query. Columns are found by name: a
+// file that lacks one gives null, a file with a narrower type is widened, other columns are not seen. where, unless empty,
+// is a trusted SQL condition over the columns. Without files the view is empty. An older definition of the name is replaced.
+func (s *Session) Table(ctx context.Context, name string, cols []Column, files []string, where string) error {
+	query, err := scan(cols, files, where)
+	if err != nil {
+		return fmt.Errorf("define the table %s: %w", name, err)
+	}
+	return s.define(ctx, name, viewKind, query)
+}
+
+// Load is Table with the rows read once and kept in the session's memory.
+func (s *Session) Load(ctx context.Context, name string, cols []Column, files []string) error {
+	query, err := scan(cols, files, "")
+	if err != nil {
+		return fmt.Errorf("load the table %s: %w", name, err)
+	}
+	return s.define(ctx, name, tableKind, query)
+}
+
+// Define names the result of a trusted query: layer.table then stands for the query (computed anew at each use).
+func (s *Session) Define(ctx context.Context, name, query string) error {
+	return s.define(ctx, name, viewKind, query)
+}
+
+// Materialize is Define with the rows computed once and kept in memory, spilled where there is a spill folder.
+func (s *Session) Materialize(ctx context.Context, name, query string) error {
+	return s.define(ctx, name, tableKind, query)
+}
+
+// Drop forgets a table that Table, Load, Define or Materialize made; one that does not exist is no error.
+func (s *Session) Drop(ctx context.Context, name string) error {
+	s.definitions.Lock()
+	defer s.definitions.Unlock()
+	kind, ok := s.relations[name]
+	if !ok {
+		return nil
+	}
+	relation, _, err := relationName(name)
+	if err != nil {
+		return err
+	}
+	if err := s.Exec(ctx, "DROP "+string(kind)+" IF EXISTS "+relation); err != nil {
+		return fmt.Errorf("drop the table %s: %w", name, err)
+	}
+	delete(s.relations, name)
+	return nil
+}
+
+func (s *Session) define(ctx context.Context, name string, kind relationKind, query string) error {
+	relation, schema, err := relationName(name)
+	if err != nil {
+		return err
+	}
+	s.definitions.Lock()
+	defer s.definitions.Unlock()
+	statements := "CREATE SCHEMA IF NOT EXISTS " + schema + ";\n"
+	if old, ok := s.relations[name]; ok && old != kind {
+		statements += "DROP " + string(old) + " IF EXISTS " + relation + ";\n"
+	}
+	statements += "CREATE OR REPLACE " + string(kind) + " " + relation + " AS " + query
+	if err := s.Exec(ctx, statements); err != nil {
+		return fmt.Errorf("define the table %s: %w", name, err)
+	}
+	s.relations[name] = kind
+	return nil
+}
+
+// relationName quotes layer.table and its layer.
+func relationName(name string) (relation, schema string, err error) {
+	layer, table, ok := strings.Cut(name, ".")
+	if !ok || layer == "" || table == "" || strings.Contains(table, ".") {
+		return "", "", fmt.Errorf("%q is not the name of a table: use layer.table", name)
+	}
+	return quoteName(layer) + "." + quoteName(table), quoteName(layer), nil
+}
+
+// scan is the query that reads columns from files.
+func scan(cols []Column, files []string, where string) (string, error) {
+	if len(cols) == 0 {
+		return "", errors.New("a table needs a column")
+	}
+	list := make([]string, len(cols))
+	schema := make([]string, len(cols))
+	for i, c := range cols {
+		if err := checkType(c); err != nil {
+			return "", err
+		}
+		value := quoteName(c.Name)
+		if len(files) == 0 {
+			value = "NULL"
+		}
+		list[i] = "CAST(" + value + " AS " + c.Type + ") AS " + quoteName(c.Name)
+		schema[i] = quote(c.Name) + ": {name: " + quote(c.Name) + ", type: " + quote(c.Type) + ", default_value: NULL}"
+	}
+	query := "SELECT " + strings.Join(list, ", ")
+	if len(files) == 0 {
+		return query + " WHERE false", nil
+	}
+	paths := make([]string, len(files))
+	for i, file := range files {
+		paths[i] = literalPath(file)
+	}
+	// Giving the schema, unlike union_by_name, does not open every file before the query begins.
+	query += " FROM read_parquet(" + quoteList(paths) + ", schema = MAP {" + strings.Join(schema, ", ") + "})"
+	if where != "" {
+		query = "SELECT * FROM (" + query + ") WHERE " + where
+	}
+	return query, nil
+}
+
+// literalPath writes a path so that DuckDB does not take characters of its name for a pattern.
+func literalPath(path string) string {
+	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
+}
+
+// Export writes a trusted query's rows to one Parquet file (zstd), which must lie in one of the session's WritePaths, and
+// returns how many there are. The columns are found by name, cast to their types, and written in the given order with their
+// field ids. Where there are no rows, or an error, no file is left. The file's folder is made if it is missing.
+func (s *Session) Export(ctx context.Context, query, path string, cols []Column) (int64, error) {
+	rows, err := s.export(ctx, query, path, cols)
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", path, err)
+	}
+	return rows, nil
+}
+
+func (s *Session) export(ctx context.Context, query, path string, cols []Column) (int64, error) {
+	if len(cols) == 0 {
+		return 0, errors.New("a file needs a column")
+	}
+	var list, ids []string
+	for _, c := range cols {
+		if err := checkType(c); err != nil {
+			return 0, err
+		}
+		name := quoteName(c.Name)
+		value := "CAST(" + name + " AS " + c.Type + ")"
+		if c.Required {
+			value = "coalesce(" + value + ", error(" + quote("the required column "+c.Name+" is null") + "))"
+		}
+		list = append(list, value+" AS "+name)
+		if c.ID != 0 {
+			ids = append(ids, fieldID(c))
+		}
+	}
+	options := "FORMAT parquet, COMPRESSION zstd, WRITE_EMPTY_FILE false"
+	if len(ids) > 0 {
+		options += ", FIELD_IDS {" + strings.Join(ids, ", ") + "}"
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return 0, fmt.Errorf("make the folder: %w", err)
+	}
+	rows, err := s.exec(ctx, "COPY (SELECT "+strings.Join(list, ", ")+" FROM (\n"+statementText(query)+"\n)) TO "+quote(path)+" ("+options+")")
+	if err != nil {
+		return 0, errors.Join(err, removePartial(path))
+	}
+	return rows, nil
+}
+
+// fieldID is a column's part of FIELD_IDS.
+func fieldID(c Column) string {
+	if strings.HasSuffix(c.Type, "[]") && c.ElementID != 0 {
+		return fmt.Sprintf("%s: {__duckdb_field_id: %d, element: %d}", quoteName(c.Name), c.ID, c.ElementID)
+	}
+	return fmt.Sprintf("%s: %d", quoteName(c.Name), c.ID)
+}
+
+// removePartial removes what a failed COPY may have left: DuckDB writes to tmp_NAME and renames it.
+func removePartial(path string) error {
+	dir, name := filepath.Split(path)
+	for _, file := range []string{path, dir + "tmp_" + name} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the unfinished file: %w", err)
+		}
+	}
+	return nil
+}
