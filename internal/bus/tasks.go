@@ -21,8 +21,6 @@ const (
 	defaultAckWait = 30 * time.Second
 	// unreadableDelay is after how long a message that this program cannot read is offered again, perhaps to one that can.
 	unreadableDelay = 15 * time.Second
-	// fetchWait is how long one request for a task waits at the server.
-	fetchWait = 20 * time.Second
 )
 
 // traceContext carries W3C trace context in headers, whatever the process's own propagators are.
@@ -131,8 +129,10 @@ func (s *TaskSource) fetch(ctx context.Context) (jetstream.Msg, error) {
 	if !s.bus.nc.IsConnected() && !s.bus.nc.IsClosed() {
 		return nil, transient(nats.ErrDisconnected)
 	}
-	waiting, cancel := context.WithTimeout(ctx, fetchWait)
+	// The context's deadline must not reach the library, which refuses one that is shorter than two heartbeats.
+	waiting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
 	batch, err := consumer.Fetch(1, jetstream.FetchContext(waiting), jetstream.FetchHeartbeat(followHeartbeat))
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (s *TaskSource) fetch(ctx context.Context) (jetstream.Msg, error) {
 	}
 	err = batch.Error()
 	switch {
-	case err == nil, ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+	case err == nil, ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, nats.ErrNoResponders),
 		errors.Is(err, jetstream.ErrNoHeartbeat):
