@@ -1,0 +1,107 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Aligned says whether the partitions of an input tell those of a model: both are of a date, and the input's are as fine or finer.
+func Aligned(input, model Partition) bool {
+	switch model.Transform {
+	case TransformMonth:
+		return input.Transform == TransformMonth || input.Transform == TransformDay
+	case TransformDay:
+		return input.Transform == TransformDay
+	}
+	return false
+}
+
+// Coarsen is the partition, by a transform, that a finer (or equal) partition lies in: of the day 2026-01-15 the month 2026-01.
+func Coarsen(t Transform, partition string) string {
+	if t == TransformMonth && len(partition) > len("2006-01") {
+		return partition[:len("2006-01")]
+	}
+	return partition
+}
+
+// Days are the first and the last day of partitions from one to another. Partitions that are no dates have none.
+func Days(t Transform, from, to string) (first, last string) {
+	if t != TransformMonth {
+		return from, to
+	}
+	end, err := time.Parse("2006-01", to)
+	if err != nil {
+		return "", ""
+	}
+	return from + "-01", end.AddDate(0, 1, -1).Format(time.DateOnly)
+}
+
+// Within splits touched partitions (each with its reason) into those that an interval of business days lets build and those
+// outside. from is inclusive, to exclusive, either may be empty; a partition that overlaps the interval is built whole.
+// A table that is not partitioned by date is always built.
+func Within(p Partition, touched map[string]string, from, to string) (build, outside map[string]string) {
+	if p.Transform != TransformDay && p.Transform != TransformMonth || from == "" && to == "" {
+		return touched, nil
+	}
+	build, outside = map[string]string{}, map[string]string{}
+	for partition, reason := range touched {
+		first, last := Days(p.Transform, partition, partition)
+		if (to == "" || first < to) && (from == "" || last >= from) {
+			build[partition] = reason
+		} else {
+			outside[partition] = reason
+		}
+	}
+	return build, outside
+}
+
+// ReachedByDays are the partitions that lie within some days of days (2026-01-15), sorted.
+func ReachedByDays(t Transform, days []string, reach int) []string {
+	reached := map[string]bool{}
+	for _, day := range days {
+		date, err := time.Parse(time.DateOnly, day)
+		if err != nil {
+			continue
+		}
+		for offset := -reach; offset <= reach; offset++ {
+			reached[Coarsen(t, date.AddDate(0, 0, offset).Format(time.DateOnly))] = true
+		}
+	}
+	return sorted(reached)
+}
+
+// TouchedAsOf are those of the partitions that a change of an `asof` input touches: a change on a day reaches that day and
+// every later one until the next day that the input has.
+func TouchedAsOf(t Transform, changed, days, partitions []string) []string {
+	days = slices.Clone(days)
+	slices.Sort(days)
+	touched := map[string]bool{}
+	for _, day := range changed {
+		next := "" // unbounded
+		if i, _ := slices.BinarySearchFunc(days, day, func(a, b string) int {
+			if a <= b {
+				return -1
+			}
+			return 1
+		}); i < len(days) {
+			next = days[i]
+		}
+		for _, partition := range partitions {
+			first, last := Days(t, partition, partition)
+			if last >= day && (next == "" || first < next) {
+				touched[partition] = true
+			}
+		}
+	}
+	return sorted(touched)
+}
+
+func sorted(set map[string]bool) []string {
+	list := make([]string, 0, len(set))
+	for s := range set {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, strings.Compare)
+	return list
+}
