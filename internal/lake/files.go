@@ -144,15 +144,14 @@ func readManifest(fs icebergio.IO, t *table.Table, m iceberg.ManifestFile) ([]Fi
 	if spec == nil {
 		return nil, fmt.Errorf("its partition spec %d is unknown", m.PartitionSpecID())
 	}
-	// The source column may have been dropped from the current schema, never from all of them.
 	text := func(map[int]any) (string, error) { return "", nil }
 	if !spec.IsUnpartitioned() {
 		field := spec.Field(0)
-		source, ok := t.Schema().FindFieldByID(field.SourceID())
 		partition, err := partitionOf(t.Schema(), *spec)
-		if err != nil || !ok {
-			return nil, fmt.Errorf("its partition spec: %w", err)
+		if err != nil {
+			return nil, err
 		}
+		source, _ := t.Schema().FindFieldByID(field.SourceID())
 		p, err := newPartitioner(partition.Transform, source.Type)
 		if err != nil {
 			return nil, err

@@ -74,6 +74,9 @@ func TestOpenAndAttach(t *testing.T) {
 	if linked.Warehouse() != worker.Warehouse() {
 		t.Errorf("warehouse %s by a link, %s without", linked.Warehouse(), worker.Warehouse())
 	}
+	if err := linked.WriteObject(ctx, filepath.Join(link, "plans", "p"), []byte("x")); err != nil {
+		t.Error(err)
+	}
 	if err := linked.Close(); err != nil {
 		t.Error(err)
 	}

@@ -38,9 +38,12 @@ func pathPart(s string) string {
 func (l *Lake) within(path string) (string, error) {
 	rel := path
 	if filepath.IsAbs(path) {
-		var err error
-		if rel, err = filepath.Rel(l.warehouse, path); err != nil {
-			return "", fmt.Errorf("%q is not in the warehouse %s: %w", path, l.warehouse, err)
+		// The caller may know the warehouse by a symbolic link.
+		for _, base := range []string{l.warehouse, l.given} {
+			if r, err := filepath.Rel(base, path); err == nil && filepath.IsLocal(r) {
+				rel = r
+				break
+			}
 		}
 	}
 	rel = filepath.Clean(rel)
@@ -57,7 +60,8 @@ func (l *Lake) WriteObject(ctx context.Context, path string, data []byte) error 
 	if err != nil {
 		return fmt.Errorf("write object: %w", err)
 	}
-	if parts := strings.Split(rel, string(filepath.Separator)); len(parts) < 2 || len(parts) > 2 && parts[2] == "metadata" {
+	parts := strings.Split(rel, string(filepath.Separator))
+	if len(parts) < 2 || len(parts) > 2 && parts[2] == "metadata" || strings.HasPrefix(filepath.Join(l.warehouse, rel), l.catalog) {
 		return fmt.Errorf("write object %q: this place belongs to the lake itself", path)
 	}
 	if err := ctx.Err(); err != nil {

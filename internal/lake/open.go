@@ -49,7 +49,8 @@ type Config struct {
 
 // Lake is a warehouse folder and, where it was opened and not attached, its catalog. It is safe for concurrent use.
 type Lake struct {
-	warehouse string
+	warehouse string // without symbolic links
+	given     string // as it was configured
 	catalog   string
 	id        string
 	root      *os.Root
@@ -110,6 +111,7 @@ func newLake(cfg Config, create bool) (*Lake, error) {
 	}
 	l := &Lake{
 		warehouse: warehouse,
+		given:     filepath.Clean(cfg.Warehouse),
 		catalog:   cfg.Catalog,
 		root:      root,
 		manifests: newManifestCache(maxCachedFiles),
@@ -175,6 +177,12 @@ func (l *Lake) writeIdentity() error {
 }
 
 func (l *Lake) openCatalog(ctx context.Context) error {
+	if !filepath.IsAbs(l.catalog) {
+		return fmt.Errorf("open catalog %q: it must be an absolute path", l.catalog)
+	}
+	if err := os.MkdirAll(filepath.Dir(l.catalog), 0o755); err != nil {
+		return fmt.Errorf("open catalog: make its folder: %w", err)
+	}
 	query := url.Values{"_pragma": {"busy_timeout(" + busyTimeout + ")", "journal_mode(WAL)", "synchronous(FULL)"}, "_txlock": {"immediate"}}
 	dsn := url.URL{Scheme: "file", Path: l.catalog, RawQuery: query.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())

@@ -199,3 +199,49 @@ func TestConcurrentReplacement(t *testing.T) {
 		t.Errorf("%d of %d replacements of one file won", won, writers)
 	}
 }
+
+// TestFenceHolds has writers of an old epoch race a fence by another process: once it is up, none of them gets through.
+func TestFenceHolds(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	dir := t.TempDir()
+	old, successor := openLake(t, dir), openLake(t, dir)
+	ensure(t, old, orders, sales())
+	started := make(chan struct{}, 100)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for {
+				_, err := old.Commit(ctx, lake.Commit{Table: orders, Epoch: 1})
+				if err != nil {
+					if !errors.Is(err, lake.ErrFenced) {
+						t.Error(err)
+					}
+					return
+				}
+				select {
+				case started <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range 5 {
+		<-started
+	}
+	if err := successor.Fence(ctx, orders, 2); err != nil {
+		t.Fatal(err)
+	}
+	fenced, err := successor.Table(ctx, orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	after, err := successor.Table(ctx, orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.SnapshotID != fenced.SnapshotID {
+		t.Errorf("the table went from %d to %d after the fence", fenced.SnapshotID, after.SnapshotID)
+	}
+}
