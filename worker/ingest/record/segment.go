@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
@@ -55,7 +56,22 @@ type mark struct {
 	ends []int // of raw, rule, extra and each cell column in its buf
 }
 
-func newBatch(columns int) *batch { return &batch{cells: make([]values, columns)} }
+// batches keeps the memory of batches for the next Writer.
+var batches sync.Pool
+
+// takeBatch gives an empty batch.
+func takeBatch(columns int) *batch {
+	b, _ := batches.Get().(*batch)
+	if b == nil {
+		b = &batch{}
+	}
+	if cap(b.cells) < columns {
+		b.cells = append(b.cells[:cap(b.cells)], make([]values, columns-cap(b.cells))...)
+	}
+	b.cells = b.cells[:columns]
+	b.cut(mark{})
+	return b
+}
 
 func (b *batch) each(do func(i int, v *values)) {
 	do(0, &b.raw)

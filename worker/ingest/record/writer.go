@@ -62,7 +62,7 @@ func NewWriter(folder string, columns []Column) (*Writer, error) {
 	}
 	return &Writer{
 		folder: folder, columns: len(columns), own: -1,
-		batch: newBatch(len(columns)), spare: newBatch(len(columns)),
+		batch: takeBatch(len(columns)), spare: takeBatch(len(columns)),
 	}, nil
 }
 
@@ -76,6 +76,8 @@ func (w *Writer) Close() ([]string, error) {
 		w.flush(w.batch.mark())
 	}
 	w.closeSegment()
+	batches.Put(w.batch)
+	batches.Put(w.spare)
 	w.batch, w.spare = nil, nil
 	return w.paths, w.err
 }
