@@ -83,10 +83,10 @@ func lex(sql string) lexed {
 	return out
 }
 
-// statementText cuts semicolons and comments around a statement off, so that it can stand in parentheses.
-func statementText(sql string) string {
+// Subquery puts a statement into parentheses, for use in the FROM of another; semicolons and comments around it are cut off.
+func Subquery(sql string) string {
 	tokens := lex(sql)
-	return sql[tokens.start:tokens.end]
+	return "(\n" + sql[tokens.start:tokens.end] + "\n)"
 }
 
 // after is the byte after the next mark, or the end of the text.

@@ -174,8 +174,8 @@ var attacks = []struct {
 	{"select 1\x00; drop table silver.orders", "zero byte", true},
 	{"select 1e700", "too large", false},
 	{"select '\xff'", "UTF-8", true},
-	{"select " + strings.Repeat("(", 20000) + "1" + strings.Repeat(")", 20000), "", true},
-	{"select " + strings.Repeat("-", 20000) + "1", "", true},
+	{"select " + strings.Repeat("(", 20000) + "1" + strings.Repeat(")", 20000), "", false},
+	{"select " + strings.Repeat("-", 20000) + "1", "", false},
 	{"select " + strings.Repeat("- ", 20000) + "1", "", true},
 	{"select '" + strings.Repeat("a", maxStatement) + "'", "bytes", false},
 }
@@ -301,7 +301,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		// What passed must stand in parentheses, as the engine runs it, and name the same there.
-		again, err := Parse(t.Context(), "select * from (\n"+statementText(sql)+"\n)")
+		again, err := Parse(t.Context(), "select * from "+Subquery(sql))
 		if err != nil {
 			t.Fatalf("%q: in parentheses: %v", sql, err)
 		}

@@ -107,7 +107,7 @@ func (r *Rows) plain(sql string) (string, bool) {
 	if plain {
 		return sql, true
 	}
-	return "SELECT " + strings.Join(list, ", ") + " FROM (\n" + statementText(sql) + "\n) AS result(" + strings.Join(aliases, ", ") + ")", false
+	return "SELECT " + strings.Join(list, ", ") + " FROM " + Subquery(sql) + " AS result(" + strings.Join(aliases, ", ") + ")", false
 }
 
 // Columns describes the result's columns in order.

@@ -171,7 +171,7 @@ func (s *Session) export(ctx context.Context, query, path string, cols []Column)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return 0, fmt.Errorf("make the folder: %w", err)
 	}
-	rows, err := s.exec(ctx, "COPY (SELECT "+strings.Join(list, ", ")+" FROM (\n"+statementText(query)+"\n)) TO "+quote(path)+" ("+options+")")
+	rows, err := s.exec(ctx, "COPY (SELECT "+strings.Join(list, ", ")+" FROM "+Subquery(query)+") TO "+quote(path)+" ("+options+")")
 	if err != nil {
 		return 0, errors.Join(err, removePartial(path))
 	}
