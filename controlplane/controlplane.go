@@ -1,0 +1,202 @@
+// Package controlplane takes runs and answers for KPIs, tables and health. It keeps its state in JetStream and the lake:
+// stop it at any moment, start it again, and the runs go on.
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/shoplake/shoplake/controlplane/flow"
+	"github.com/shoplake/shoplake/controlplane/health"
+	"github.com/shoplake/shoplake/controlplane/kpi"
+	"github.com/shoplake/shoplake/controlplane/pipeline"
+	"github.com/shoplake/shoplake/controlplane/published"
+	"github.com/shoplake/shoplake/controlplane/quarantine"
+	"github.com/shoplake/shoplake/controlplane/runs"
+	"github.com/shoplake/shoplake/controlplane/server"
+	"github.com/shoplake/shoplake/controlplane/source"
+	"github.com/shoplake/shoplake/controlplane/table"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/engine"
+	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/internal/pipelinestore"
+)
+
+const (
+	// leaseTTL is how long the coordinator's lease lasts when nobody renews it; another takes over within about that time.
+	leaseTTL = 2 * time.Second
+	// Settle is how long size and time of a landing file must have rested before it is read.
+	Settle = 2 * time.Second
+	// lakeSetting is the setting by which workers see that they have the same lake.
+	lakeSetting = "lake"
+)
+
+// Config is what a control plane works with.
+type Config struct {
+	// Listen is host:port; Insecure allows an address that other machines reach.
+	Listen   string
+	Insecure bool
+	// Bus is how NATS is reached.
+	Bus bus.Config
+	// Warehouse is the lake's folder, Landing the folder that holds a folder for each source, ScratchDir where the engine spills.
+	Warehouse, Landing, ScratchDir string
+	// Pipeline is the folder that new runs use from now on; nil keeps the active one.
+	Pipeline fs.FS
+	// MemoryLimit of KPI queries in bytes; the engine's default where 0.
+	MemoryLimit int64
+	Pool        string
+	Version     string
+	// Settle is how long a landing file must have rested; the default where 0.
+	Settle time.Duration
+	// Metrics is served at /metrics; nil where there are none.
+	Metrics http.Handler
+	Log     *slog.Logger
+}
+
+// ControlPlane is a running control plane.
+type ControlPlane struct {
+	server *server.Server
+	bus    *bus.Bus
+	lake   *lake.Lake
+	kpis   *kpi.KPIs
+	stop   context.CancelFunc
+	ended  chan struct{}
+	done   chan struct{}
+	leads  atomic.Bool
+}
+
+// Start opens the lake, connects to NATS, takes part in the election of the coordinator, and serves.
+func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
+	if c.Settle == 0 {
+		c.Settle = Settle
+	}
+	cp := &ControlPlane{ended: make(chan struct{}), done: make(chan struct{})}
+	var opened []func()
+	defer func() {
+		if err != nil {
+			for i := len(opened) - 1; i >= 0; i-- {
+				opened[i]()
+			}
+		}
+	}()
+	if err := os.MkdirAll(c.Landing, 0o755); err != nil {
+		return nil, fmt.Errorf("make the landing folder: %w", err)
+	}
+	spill := filepath.Join(c.ScratchDir, "controlplane")
+	if err := errors.Join(os.RemoveAll(spill), os.MkdirAll(spill, 0o700)); err != nil {
+		return nil, fmt.Errorf("make the scratch folder: %w", err)
+	}
+	if cp.bus, err = bus.Connect(ctx, c.Bus); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	opened = append(opened, cp.bus.Close)
+	if err := cp.bus.Setup(ctx); err != nil {
+		return nil, fmt.Errorf("set up the streams in NATS: %w", err)
+	}
+	if cp.lake, err = lake.Open(ctx, lake.Config{Warehouse: c.Warehouse}); err != nil {
+		return nil, fmt.Errorf("open the lake in %s: %w", c.Warehouse, err)
+	}
+	opened = append(opened, func() { cp.lake.Close() })
+	if err := claimLake(ctx, cp.bus, cp.lake); err != nil {
+		return nil, err
+	}
+	store := pipelinestore.New(cp.bus)
+	if c.Pipeline != nil {
+		p, err := store.Put(ctx, c.Pipeline)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := store.Activate(ctx, p.Digest); err != nil {
+			return nil, err
+		}
+	}
+	options := engine.Options{MemoryLimit: c.MemoryLimit, SpillDir: spill, ReadPaths: []string{c.Warehouse}}
+	coordinator := runs.NewCoordinator(runs.Config{
+		Bus: cp.bus, Lake: cp.lake, Pipelines: store, Landing: c.Landing, Holder: ulid.Make().String(), LeaseTTL: leaseTTL, Settle: c.Settle,
+		Pool: c.Pool, Engine: options, Log: c.Log,
+	})
+	if cp.server, err = server.New(server.Config{Listen: c.Listen, Insecure: c.Insecure, Log: c.Log}); err != nil {
+		return nil, err
+	}
+	cp.register(c, coordinator, store, options)
+	paths := map[string]server.Handler{}
+	if c.Metrics != nil {
+		paths["/metrics"] = c.Metrics
+	}
+	if err := cp.server.Start(ctx, paths); err != nil {
+		return nil, err
+	}
+	coordinating, stop := context.WithCancel(context.WithoutCancel(ctx))
+	cp.stop = stop
+	go func() {
+		defer close(cp.ended)
+		if err := coordinator.Run(coordinating, cp.leads.Store); err != nil {
+			c.Log.Error("the coordinator stopped", "error", err)
+		}
+	}()
+	go func() {
+		<-cp.server.Done()
+		<-cp.ended
+		close(cp.done)
+	}()
+	return cp, nil
+}
+
+// claimLake makes the lake the one that workers must have, or refuses another one than they had.
+func claimLake(ctx context.Context, b *bus.Bus, l *lake.Lake) error {
+	known, _, err := b.Setting(ctx, lakeSetting)
+	switch {
+	case errors.Is(err, bus.ErrNotFound):
+		if _, err := b.PutSetting(ctx, lakeSetting, []byte(l.ID())); err != nil {
+			return fmt.Errorf("tell workers which lake this is: %w", err)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("ask which lake workers use: %w", err)
+	case string(known) != l.ID():
+		return fmt.Errorf("this is the lake %s, but NATS holds the state of the lake %s: use the folders of one data dir together", l.ID(), known)
+	}
+	return nil
+}
+
+func (cp *ControlPlane) register(c Config, coordinator *runs.Coordinator, store *pipelinestore.Store, options engine.Options) {
+	reader := &published.Reader{Bus: cp.bus, Lake: cp.lake, Pipelines: store, Engine: options}
+	log := runs.NewLog(cp.bus)
+	cp.kpis = kpi.New(reader)
+	on := cp.server.Registrar()
+	shoplakev1.RegisterRunServiceServer(on, &runs.Handler{Coordinator: coordinator, Store: store, Runs: log})
+	shoplakev1.RegisterFlowServiceServer(on, &flow.Handler{Pipelines: store})
+	shoplakev1.RegisterPipelineServiceServer(on, &pipeline.Handler{Pipelines: store})
+	shoplakev1.RegisterSourceServiceServer(on, &source.Handler{Reader: reader, Landing: c.Landing})
+	shoplakev1.RegisterKpiServiceServer(on, &kpi.Handler{KPIs: cp.kpis})
+	shoplakev1.RegisterTableServiceServer(on, &table.Handler{Reader: reader, Lake: cp.lake})
+	shoplakev1.RegisterQuarantineServiceServer(on, &quarantine.Handler{Reader: reader})
+	shoplakev1.RegisterHealthServiceServer(on, &health.Handler{Reader: reader, Bus: cp.bus, Runs: log, Pool: c.Pool, Version: c.Version, Leads: &cp.leads})
+}
+
+// Address is what the server listens on.
+func (cp *ControlPlane) Address() string { return cp.server.Address() }
+
+// Done is closed when the control plane has stopped.
+func (cp *ControlPlane) Done() <-chan struct{} { return cp.done }
+
+// Close gives up the lease and stops. Open runs go on when a control plane is there again.
+func (cp *ControlPlane) Close() error {
+	cp.stop()
+	cp.server.Close()
+	<-cp.done
+	cp.kpis.Close()
+	cp.bus.Close()
+	return cp.lake.Close()
+}

@@ -1,0 +1,300 @@
+package runs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/internal/pipeline"
+)
+
+// badData is an error that trying again cannot mend: somebody has to look at the data or the pipeline.
+type badData struct{ error }
+
+func (e badData) Unwrap() error { return e.error }
+
+// facts is what a step needs of a run's state: a copy, since the state changes while the step is under way.
+type facts struct {
+	runID      string
+	submitted  *dispatchv1.RunSubmitted
+	started    time.Time
+	snapshots  map[string]int64
+	stages     []string
+	table      string
+	plans      uint32
+	planned    *dispatchv1.StagePlanned
+	stagedPath string
+	stagedSHA  string
+	results    []*dispatchv1.TaskSucceeded
+	failure    *Failure
+	notices    []string
+}
+
+func gatherFacts(s *State, table string) facts {
+	f := facts{runID: s.RunID, submitted: s.Submitted, started: s.Started, snapshots: maps.Clone(s.Pinned), failure: s.Failure, table: table}
+	if f.snapshots == nil {
+		f.snapshots = map[string]int64{}
+	}
+	for _, st := range s.Stages {
+		maps.Copy(f.snapshots, st.Snapshots)
+		f.stages = append(f.stages, st.Table)
+	}
+	if st := s.Stage(table); st != nil {
+		f.plans, f.planned, f.stagedPath, f.stagedSHA = st.Plans, st.Planned, st.StagedPath, st.StagedSHA256
+		for _, t := range st.Tasks {
+			f.results = append(f.results, t.Done)
+		}
+	}
+	return f
+}
+
+// job returns the work of an action; it is called with the state, the work it returns is not.
+func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.RunEvent, error) {
+	f := gatherFacts(s, a.Stage)
+	var release *dispatchv1.Task
+	if a.Kind == Release {
+		release = releaseOf(s, a)
+	}
+	return func(ctx context.Context) ([]*dispatchv1.RunEvent, error) {
+		ctx = stageContext(ctx, f.submitted.GetTraceId(), f.submitted.GetSpanId(), f.runID, a.Stage)
+		switch a.Kind {
+		case Start:
+			return l.start(ctx, f)
+		case Plan:
+			ctx, span := tracer.Start(ctx, "plan "+a.Stage)
+			defer span.End()
+			return l.plan(ctx, f)
+		case Release:
+			release.ReleaseTime = timestamppb.Now()
+			return nil, l.Bus.Release(ctx, l.Pool, release)
+		case Gather:
+			return l.gather(ctx, f)
+		case Announce:
+			return []*dispatchv1.RunEvent{committing(f.table, l.epoch, f.stagedPath, f.stagedSHA)}, nil
+		case CommitStage:
+			ctx, span := tracer.Start(ctx, "commit "+a.Stage)
+			defer span.End()
+			return l.commit(ctx, f)
+		case Publish:
+			return l.publish(ctx, f)
+		case Finish:
+			return []*dispatchv1.RunEvent{finished(a.State, 0, f.failure)}, nil
+		case Fail:
+			return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{
+				Stage: a.Stage, Class: dispatchv1.ErrorClass_ERROR_CLASS_BAD_DATA, Message: a.Message}}}}, nil
+		}
+		return nil, fmt.Errorf("the coordinator has no step %d", a.Kind)
+	}
+}
+
+func releaseOf(s *State, a Action) *dispatchv1.Task {
+	st := s.Stage(a.Stage)
+	path, sha := st.Planned.GetPlanPath(), st.Planned.GetPlanSha256()
+	if a.Task == checkTask {
+		path, sha = st.Checking.GetPlanPath(), st.Checking.GetPlanSha256()
+	}
+	return &dispatchv1.Task{
+		ProtocolVersion: bus.Protocol, RunId: s.RunID, Stage: a.Stage, TaskId: a.Task, Release: a.ReleaseNumber, PlanPath: path, PlanSha256: sha,
+	}
+}
+
+// start pins the snapshot of every table that the flow knows and lays out the stages.
+func (l *leader) start(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
+	p, err := l.Pipelines.Get(ctx, f.submitted.GetPipelineDigest())
+	if err != nil {
+		return nil, fmt.Errorf("load the pipeline of run %s: %w", f.runID, err)
+	}
+	started := &dispatchv1.RunStarted{Epoch: l.epoch, Pinned: map[string]int64{}}
+	flow := p.Flow(f.submitted.GetFlow())
+	if flow == nil {
+		return nil, badData{fmt.Errorf("the pipeline has no flow %q: see `shoplake flows list`", f.submitted.GetFlow())}
+	}
+	for _, table := range p.TablesOf(flow) {
+		started.Stages = append(started.Stages, &dispatchv1.StageNode{Table: table, DependsOn: p.DependsOn(table)})
+	}
+	if started.Pinned, err = l.pin(ctx); err != nil {
+		return nil, err
+	}
+	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Started{Started: started}}}, nil
+}
+
+// gather lists what the winning attempts staged, and goes on to the table's checks or, where it has none, to its commit.
+func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
+	var all dispatchv1.TaskOutput
+	var read, written int64
+	for _, r := range f.results {
+		var output dispatchv1.TaskOutput
+		if err := l.readObject(ctx, r.GetOutputPath(), r.GetOutputSha256(), &output); err != nil {
+			return nil, fmt.Errorf("read what a task of %s staged: %w", f.table, err)
+		}
+		all.Files = append(all.Files, output.GetFiles()...)
+		read += r.GetRowsIn()
+	}
+	var plan dispatchv1.StagePlan
+	if err := l.readObject(ctx, f.planned.GetPlanPath(), f.planned.GetPlanSha256(), &plan); err != nil {
+		return nil, fmt.Errorf("read the plan of %s: %w", f.table, err)
+	}
+	if plan.GetKind() == dispatchv1.StageKind_STAGE_KIND_INGEST {
+		for _, file := range all.GetFiles() {
+			if file.GetTable() == f.table || file.GetTable() == pipeline.QuarantineTable {
+				written += file.GetRows()
+			}
+		}
+		if read != written {
+			return nil, fmt.Errorf("ingest of %s: %d rows were read but %d would be kept (bronze and quarantine): nothing is committed; this is a fault of the program, please report it", f.table, read, written)
+		}
+	}
+	folder := planFolder(f, plan.GetPlanNumber())
+	path, sha, err := l.writeObject(ctx, folder+"/staged.pb", &all)
+	if err != nil {
+		return nil, fmt.Errorf("write the list of staged files of %s: %w", f.table, err)
+	}
+	if !f.planned.GetHasChecks() {
+		return []*dispatchv1.RunEvent{committing(f.table, l.epoch, path, sha)}, nil
+	}
+	check, err := l.planCheck(ctx, f, &plan, &all)
+	if err != nil {
+		return nil, fmt.Errorf("plan the checks of %s: %w", f.table, err)
+	}
+	checkPath, checkSHA, err := l.writeObject(ctx, folder+"/check.pb", check)
+	if err != nil {
+		return nil, fmt.Errorf("write the plan of the checks of %s: %w", f.table, err)
+	}
+	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageChecking{StageChecking: &dispatchv1.StageChecking{
+		Stage: f.table, StagedPath: path, StagedSha256: sha, PlanPath: checkPath, PlanSha256: checkSHA}}}}, nil
+}
+
+// commit makes the staged files part of the stage's tables: for an ingest quarantine first, bronze last. It may be made
+// again with the same files, by this or another coordinator, until it is known to have happened.
+func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
+	var plan dispatchv1.StagePlan
+	if err := l.readObject(ctx, f.planned.GetPlanPath(), f.planned.GetPlanSha256(), &plan); err != nil {
+		return nil, fmt.Errorf("read the plan of %s: %w", f.table, err)
+	}
+	var staged dispatchv1.TaskOutput
+	if err := l.readObject(ctx, f.stagedPath, f.stagedSHA, &staged); err != nil {
+		return nil, fmt.Errorf("read the list of staged files of %s: %w", f.table, err)
+	}
+	byTable := map[string][]lake.Staged{}
+	for _, file := range staged.GetFiles() {
+		byTable[file.GetTable()] = append(byTable[file.GetTable()], lake.Staged{
+			File:  lake.File{Path: file.GetPath(), Partition: file.GetPartition(), Rows: file.GetRows(), Bytes: file.GetSizeBytes()},
+			Entry: file.GetEntry(),
+		})
+	}
+	snapshots := map[string]int64{}
+	for _, out := range plan.GetOutputs() {
+		properties := map[string]string{propertyRun: f.runID, propertyStage: f.table}
+		if out.GetTable() == f.table {
+			properties[propertyInputs] = encodeInputs(plan.GetBuiltInputs())
+			properties[propertyFingerprint] = plan.GetFingerprint()
+		} else if len(byTable[out.GetTable()]) == 0 && len(out.GetReplaced()) == 0 {
+			continue // nothing was quarantined
+		}
+		id, err := l.Lake.Commit(ctx, lake.Commit{
+			Table: out.GetTable(), Remove: out.GetReplaced(), Add: byTable[out.GetTable()], Properties: properties,
+			Base: out.GetBaseSnapshotId(), CheckBase: out.GetTable() == f.table, Epoch: l.epoch,
+			Token: f.runID + "/" + f.table + "/" + strconv.Itoa(int(plan.GetPlanNumber())),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("commit %s: %w", out.GetTable(), err)
+		}
+		snapshots[out.GetTable()] = id
+	}
+	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageCommitted{StageCommitted: &dispatchv1.StageCommitted{Stage: f.table, Snapshots: snapshots}}}}, nil
+}
+
+// publish moves `published` to the snapshots of this run, by compare-and-set. A run that changed nothing moves nothing.
+func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
+	for {
+		current, revision, err := l.Bus.Published(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read what is published: %w", err)
+		}
+		next := &dispatchv1.Published{Version: current.GetVersion() + 1, Time: timestamppb.Now(), RunId: f.runID,
+			PipelineDigest: f.submitted.GetPipelineDigest(), Snapshots: maps.Clone(current.GetSnapshots())}
+		if next.Snapshots == nil {
+			next.Snapshots = map[string]int64{}
+		}
+		for _, table := range append(f.stages, pipeline.QuarantineTable, pipeline.IngestedTable) {
+			if id := f.snapshots[table]; id != 0 {
+				next.Snapshots[table] = id
+			}
+		}
+		if maps.Equal(next.Snapshots, current.GetSnapshots()) && current.GetPipelineDigest() == next.GetPipelineDigest() {
+			return []*dispatchv1.RunEvent{finished(shoplakev1.RunState_RUN_STATE_SUCCEEDED, current.GetVersion(), nil)}, nil
+		}
+		_, err = l.Bus.MovePublished(ctx, next, revision)
+		if errors.Is(err, bus.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("move published to version %d: %w", next.GetVersion(), err)
+		}
+		return []*dispatchv1.RunEvent{finished(shoplakev1.RunState_RUN_STATE_SUCCEEDED, next.GetVersion(), nil)}, nil
+	}
+}
+
+func committing(table string, epoch uint64, path, sha string) *dispatchv1.RunEvent {
+	return &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageCommitting{StageCommitting: &dispatchv1.StageCommitting{
+		Stage: table, Epoch: epoch, StagedPath: path, StagedSha256: sha}}}
+}
+
+func finished(state shoplakev1.RunState, version uint64, f *Failure) *dispatchv1.RunEvent {
+	end := &dispatchv1.RunFinished{State: state.String(), PublishedVersion: version}
+	if f != nil {
+		end.Class, end.Stage, end.Message = f.Class, f.Stage, f.Message
+	}
+	return &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Finished{Finished: end}}
+}
+
+// planFolder is where the plans and lists of a stage lie, below the table's folder in the lake.
+func planFolder(f facts, plan uint32) string {
+	return fmt.Sprintf("%s/plans/%s/%d", strings.ReplaceAll(f.table, ".", "/"), f.runID, plan)
+}
+
+// writeObject keeps a message in the lake and returns its path and hash: events and tasks carry these, never lists.
+func (l *planner) writeObject(ctx context.Context, path string, m proto.Message) (string, string, error) {
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return "", "", err
+	}
+	sum := sha256.Sum256(data)
+	return path, hex.EncodeToString(sum[:]), l.Lake.WriteObject(ctx, path, data)
+}
+
+func (l *planner) readObject(ctx context.Context, path, sha string, m proto.Message) error {
+	data, err := l.Lake.ReadObject(ctx, path)
+	if err != nil {
+		return err
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sha {
+		return fmt.Errorf("%s does not have the content that the run's log names: somebody changed it", path)
+	}
+	return proto.Unmarshal(data, m)
+}
+
+// classOf says whether trying again can help. What nobody classed may be a passing fault, so it is tried again.
+func classOf(err error) dispatchv1.ErrorClass {
+	var bad badData
+	switch {
+	case errors.As(err, &bad):
+		return dispatchv1.ErrorClass_ERROR_CLASS_BAD_DATA
+	case errors.Is(err, lake.ErrIncompatible):
+		return dispatchv1.ErrorClass_ERROR_CLASS_BUG
+	}
+	return dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT
+}

@@ -1,0 +1,461 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/engine"
+	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/internal/pipeline"
+	"github.com/shoplake/shoplake/internal/telemetry"
+)
+
+const (
+	// reportBatch is how many reports are appended to a log in one message at most.
+	reportBatch = 256
+	// releasedPerSlot bounds the tasks that are out: JetStream has no priorities, so what is released is the priority.
+	releasedPerSlot = 2
+	// actionTries is how often an action that may succeed later is tried before it fails its stage or run.
+	actionTries = 5
+	// lookAround is how often the coordinator counts the workers and looks for what nobody told it.
+	lookAround = time.Second
+)
+
+// errFenced says that another coordinator has taken over.
+var errFenced = errors.New("another coordinator has taken over")
+
+// Pipelines gives a pipeline by its digest.
+type Pipelines interface {
+	Get(ctx context.Context, digest string) (*pipeline.Pipeline, error)
+}
+
+// Config is what a coordinator works with.
+type Config struct {
+	Bus       *bus.Bus
+	Lake      *lake.Lake
+	Pipelines Pipelines
+	// Landing is the folder that holds a folder for each source.
+	Landing string
+	// Holder names this control plane in the lease.
+	Holder string
+	// LeaseTTL is how long a lease lasts that nobody renews.
+	LeaseTTL time.Duration
+	// Settle is how long size and time of a file must have rested before it is read.
+	Settle time.Duration
+	// Pool is the pool of workers that tasks go to.
+	Pool string
+	// Engine is what planning queries run with.
+	Engine engine.Options
+	Log    *slog.Logger
+}
+
+// Coordinator drives runs while it holds the lease.
+type Coordinator struct {
+	*planner
+	log *Log
+}
+
+// NewCoordinator returns a coordinator; Run starts it.
+func NewCoordinator(c Config) *Coordinator {
+	p := &planner{Config: c}
+	p.slots.Store(1)
+	return &Coordinator{planner: p, log: NewLog(c.Bus)}
+}
+
+// Run stands for election and coordinates whenever it is elected, until ctx ends. onLead is told when the lease comes and goes.
+func (c *Coordinator) Run(ctx context.Context, onLead func(leads bool)) error {
+	for {
+		lease, err := c.Bus.Campaign(ctx, c.Holder, c.LeaseTTL)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			c.Log.WarnContext(ctx, "could not stand for election; trying again", "error", err)
+			if !wait(ctx, c.LeaseTTL/2) {
+				return nil
+			}
+			continue
+		}
+		c.Log.InfoContext(ctx, "coordinating runs", "epoch", lease.Epoch(), "holder", c.Holder)
+		onLead(true)
+		err = c.lead(ctx, lease)
+		onLead(false)
+		if ctx.Err() != nil {
+			resign, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			return lease.Resign(resign)
+		}
+		c.Log.WarnContext(ctx, "no longer coordinating runs", "epoch", lease.Epoch(), "error", err)
+		if err := lease.Resign(ctx); err != nil {
+			c.Log.DebugContext(ctx, "the lease could not be given back; it runs out by itself", "error", err)
+		}
+	}
+}
+
+// leader is a coordinator while it holds the lease: one goroutine decides, others do.
+type leader struct {
+	*Coordinator
+	epoch uint64
+	runs  map[string]*running
+	done  chan outcome
+	ctx   context.Context
+}
+
+// running is an open run in the leader's hands.
+type running struct {
+	state *State
+	// busy holds the actions that are under way, and the releases that are out.
+	busy  map[string]bool
+	tries map[string]int
+	// recorded holds the stages whose span was recorded.
+	recorded map[string]bool
+	// purged says that a cancelled run's waiting tasks were taken out of the queue.
+	purged bool
+}
+
+// outcome is what became of an action.
+type outcome struct {
+	run    *running
+	action Action
+	events []*dispatchv1.RunEvent
+	err    error
+}
+
+func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &leader{Coordinator: c, epoch: lease.Epoch(), runs: map[string]*running{}, done: make(chan outcome), ctx: ctx}
+	news, err := c.Bus.WatchNewRuns(ctx)
+	if err != nil {
+		return fmt.Errorf("watch for runs: %w", err)
+	}
+	reports, err := c.Bus.Reports(ctx)
+	if err != nil {
+		return fmt.Errorf("receive reports: %w", err)
+	}
+	if err := l.loadOpenRuns(ctx); err != nil {
+		return err
+	}
+	tick := time.NewTicker(lookAround)
+	defer tick.Stop()
+	l.countSlots(ctx)
+	for {
+		if err := l.advanceAll(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-lease.Lost():
+			return errors.New("the lease was lost")
+		case id, ok := <-news:
+			if !ok {
+				return errors.New("the watch for runs ended")
+			}
+			err = l.load(ctx, id)
+		case d, ok := <-reports:
+			if !ok {
+				return errors.New("the stream of reports ended")
+			}
+			err = l.onReports(ctx, collect(d, reports))
+		case o := <-l.done:
+			err = l.onOutcome(ctx, o)
+		case <-tick.C:
+			l.countSlots(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// collect takes what else has arrived, so that results are appended in batches.
+func collect(first bus.ReportDelivery, more <-chan bus.ReportDelivery) []bus.ReportDelivery {
+	batch := []bus.ReportDelivery{first}
+	for len(batch) < reportBatch {
+		select {
+		case d, ok := <-more:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, d)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (l *leader) loadOpenRuns(ctx context.Context) error {
+	ids, err := l.Bus.Runs(ctx)
+	if err != nil {
+		return fmt.Errorf("list runs: %w", err)
+	}
+	for _, id := range ids {
+		if err := l.load(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load folds what a run's log holds that the leader has not seen.
+func (l *leader) load(ctx context.Context, runID string) error {
+	r := l.runs[runID]
+	if r == nil {
+		r = &running{state: NewState(runID), busy: map[string]bool{}, tries: map[string]int{}, recorded: map[string]bool{}}
+	}
+	if err := l.log.fold(ctx, r.state); err != nil {
+		return err
+	}
+	if r.state.Submitted == nil || r.state.Terminal() {
+		delete(l.runs, runID)
+		return nil
+	}
+	l.runs[runID] = r
+	return nil
+}
+
+func (l *leader) countSlots(ctx context.Context) {
+	workers, err := l.Bus.Workers(ctx)
+	if err != nil {
+		l.Log.WarnContext(ctx, "could not count the workers; keeping the last count", "error", err)
+		return
+	}
+	var slots int64
+	for _, w := range workers {
+		slots += int64(w.GetSlots())
+	}
+	l.slots.Store(max(1, slots))
+}
+
+// onReports appends what workers said to the logs, and only then acknowledges it.
+func (l *leader) onReports(ctx context.Context, batch []bus.ReportDelivery) error {
+	byRun := map[string][]*dispatchv1.RunEvent{}
+	for _, d := range batch {
+		byRun[d.Report.GetRunId()] = append(byRun[d.Report.GetRunId()], &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Task{Task: d.Report}})
+	}
+	for id, events := range byRun {
+		if l.runs[id] == nil {
+			if err := l.load(ctx, id); err != nil {
+				return err
+			}
+		}
+		r := l.runs[id]
+		if r == nil {
+			continue // the run has ended: a late report changes nothing
+		}
+		events = slices.DeleteFunc(events, func(e *dispatchv1.RunEvent) bool { return r.state.Stage(e.GetTask().GetStage()) == nil })
+		if len(events) == 0 {
+			continue
+		}
+		if err := l.append(ctx, r, events...); err != nil {
+			return err
+		}
+	}
+	for _, d := range batch {
+		if err := d.Ack(); err != nil {
+			l.Log.WarnContext(ctx, "a report could not be acknowledged; it will come again and change nothing", "error", err)
+		}
+	}
+	return nil
+}
+
+// append writes events to a run's log. Where somebody else wrote in between (a cancel), it folds that first.
+func (l *leader) append(ctx context.Context, r *running, events ...*dispatchv1.RunEvent) error {
+	for {
+		err := l.log.append(ctx, r.state, events...)
+		if err == nil {
+			l.afterAppend(ctx, r)
+			return nil
+		}
+		if !errors.Is(err, bus.ErrConflict) {
+			return err
+		}
+		if err := l.log.fold(ctx, r.state); err != nil {
+			return err
+		}
+		if r.state.Terminal() {
+			return fmt.Errorf("run %s was ended by another: %w", r.state.RunID, errFenced)
+		}
+	}
+}
+
+// advanceAll begins whatever is to be done next in every run, the oldest first.
+func (l *leader) advanceAll(ctx context.Context) error {
+	ids := make([]string, 0, len(l.runs))
+	out := 0
+	for id, r := range l.runs {
+		ids = append(ids, id)
+		out += r.released()
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		r := l.runs[id]
+		if err := l.purgeCancelled(ctx, r); err != nil {
+			return err
+		}
+		for _, a := range Next(r.state) {
+			if r.busy[a.Key()] || a.Kind == Start && !l.mayStart(r) {
+				continue
+			}
+			if a.Kind == Release {
+				if out >= releasedPerSlot*int(l.slots.Load()) {
+					continue
+				}
+				out++
+			}
+			r.busy[a.Key()] = true
+			l.begin(ctx, r, a)
+		}
+	}
+	return nil
+}
+
+// released counts the tasks that are out.
+func (r *running) released() int {
+	n := 0
+	for _, st := range r.state.Stages {
+		for _, t := range append(st.Tasks[:len(st.Tasks):len(st.Tasks)], st.Check) {
+			if t == nil {
+				continue
+			}
+			if t.State == shoplakev1.TaskState_TASK_STATE_RUNNING ||
+				t.State == shoplakev1.TaskState_TASK_STATE_QUEUED && r.busy[Action{Kind: Release, Stage: st.Table, Task: t.ID, ReleaseNumber: t.Release}.Key()] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// mayStart says whether no older run is open: a table has one writing stage at a time, and runs that share tables wait for each other.
+func (l *leader) mayStart(r *running) bool {
+	for id, other := range l.runs {
+		if id < r.state.RunID && !other.state.Terminal() {
+			return false
+		}
+		if other != r && other.state.Phase != shoplakev1.RunState_RUN_STATE_QUEUED {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *leader) purgeCancelled(ctx context.Context, r *running) error {
+	if r.state.Phase != shoplakev1.RunState_RUN_STATE_CANCELLING || r.purged {
+		return nil
+	}
+	r.purged = true
+	if err := l.Bus.PurgeTasks(ctx, r.state.RunID); err != nil {
+		return fmt.Errorf("take the tasks of cancelled run %s out of the queue: %w", r.state.RunID, err)
+	}
+	return l.Bus.PublishCancel(ctx, r.state.RunID)
+}
+
+// begin does an action aside and sends its outcome back. It works on a copy of what it needs: the state changes meanwhile.
+func (l *leader) begin(ctx context.Context, r *running, a Action) {
+	ctx = telemetry.WithRun(ctx, r.state.RunID)
+	if a.Stage != "" {
+		ctx = telemetry.WithStage(ctx, a.Stage)
+	}
+	job := l.job(r.state, a)
+	tries := r.tries[a.Key()]
+	go func() {
+		o := outcome{run: r, action: a}
+		if tries == 0 || wait(ctx, backoff(tries)) {
+			o.events, o.err = job(ctx)
+		} else {
+			o.err = ctx.Err()
+		}
+		select {
+		case l.done <- o:
+		case <-l.ctx.Done():
+		}
+	}()
+}
+
+// onOutcome appends what an action found, or decides what its failure means.
+func (l *leader) onOutcome(ctx context.Context, o outcome) error {
+	r, key := o.run, o.action.Key()
+	if o.err == nil {
+		delete(r.tries, key)
+		if o.action.Kind != Release { // a release stays out until its result is in
+			defer delete(r.busy, key)
+		}
+		if len(o.events) == 0 || !l.stillWanted(r, o) {
+			return nil
+		}
+		return l.append(ctx, r, o.events...)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	defer delete(r.busy, key)
+	switch {
+	case errors.Is(o.err, lake.ErrFenced):
+		return fmt.Errorf("%w: %w", errFenced, o.err)
+	case errors.Is(o.err, lake.ErrMoved) && o.action.Kind == CommitStage:
+		l.Log.InfoContext(ctx, "the table moved; planning the stage again", "run", r.state.RunID, "stage", o.action.Stage, "error", o.err)
+		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageReset{StageReset: &dispatchv1.StageReset{Stage: o.action.Stage, Reason: o.err.Error()}}})
+	}
+	r.tries[key]++
+	class := classOf(o.err)
+	l.Log.WarnContext(ctx, "a step of the run failed", "run", r.state.RunID, "stage", o.action.Stage, "step", o.action.Kind, "try", r.tries[key], "class", class, "error", o.err)
+	if class == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && r.tries[key] < actionTries {
+		return nil // advanceAll begins it again
+	}
+	if o.action.Stage != "" {
+		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: o.action.Stage, Class: class, Message: o.err.Error()}}})
+	}
+	return l.append(ctx, r, finished(shoplakev1.RunState_RUN_STATE_FAILED, 0, &Failure{Class: class, Message: o.err.Error()}))
+}
+
+// stillWanted says whether the state still asks for the action: a stage may have been cancelled while it was planned.
+func (l *leader) stillWanted(r *running, o outcome) bool {
+	for _, a := range Next(r.state) {
+		if a.Key() == o.action.Key() {
+			return true
+		}
+	}
+	return false
+}
+
+// afterAppend records the spans of what has ended, and lets go of a run that has.
+func (l *leader) afterAppend(ctx context.Context, r *running) {
+	for _, st := range r.state.Stages {
+		if st.Terminal() && !r.recorded[st.Table] {
+			r.recorded[st.Table] = true
+			recordStage(ctx, r.state, st)
+		}
+	}
+	if r.state.Terminal() {
+		recordRun(ctx, r.state)
+		delete(l.runs, r.state.RunID)
+		l.Log.InfoContext(ctx, "run ended", "run", r.state.RunID, "state", r.state.Phase.String(), "trace_id", r.state.Submitted.GetTraceId())
+	}
+}
+
+// wait waits for d, or until ctx ends, which it tells by false.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// backoff doubles from 200 ms to 5 s.
+func backoff(tries int) time.Duration {
+	return min(200*time.Millisecond<<min(tries, 10), 5*time.Second)
+}

@@ -1,0 +1,107 @@
+package runs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/shoplake/shoplake/internal/pipeline"
+)
+
+// landed is a file that lies in a source's landing folder.
+type landed struct {
+	// path is below the source's folder, with slashes.
+	path     string
+	bytes    int64
+	modified time.Time
+}
+
+// Landed is a file in a landing folder.
+type Landed struct{ Bytes int64 }
+
+// LandingFiles are the files that lie in the landing folder of a source, by path below it; those still being written included.
+func LandingFiles(landing string, source *pipeline.Source) (map[string]Landed, error) {
+	root, err := openLanding(landing, source.Name, true)
+	if err != nil || root == nil {
+		return nil, err
+	}
+	defer root.Close()
+	files, _, err := landingFiles(root, source.Contract, time.Now(), 0)
+	if err != nil {
+		return nil, fmt.Errorf("list the landing folder of %s: %w", source.Name, err)
+	}
+	byPath := map[string]Landed{}
+	for _, f := range files {
+		byPath[f.path] = Landed{Bytes: f.bytes}
+	}
+	return byPath, nil
+}
+
+// landingFiles lists the files of a source in the order of their names, bytewise, and those whose size and time have not rested yet.
+// Parts of a name that begin with ".", "_" or "~$", and names that end in .tmp or .part, are ignored; links are not followed.
+func landingFiles(root *os.Root, contract *pipeline.Contract, now time.Time, settle time.Duration) (files []landed, unsettled []string, err error) {
+	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != "." && ignored(entry.Name()) {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !entry.Type().IsRegular() || !contract.Selects(path) {
+			return nil
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it went away while the folder was read
+		}
+		if err != nil {
+			return err
+		}
+		if now.Sub(info.ModTime()) < settle {
+			unsettled = append(unsettled, path)
+			return nil
+		}
+		files = append(files, landed{path: path, bytes: info.Size(), modified: info.ModTime().UTC().Truncate(time.Microsecond)})
+		return nil
+	})
+	return files, unsettled, err
+}
+
+func ignored(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || strings.HasPrefix(name, "~$") ||
+		strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, ".part")
+}
+
+// hashOf is the SHA-256 of a landing file, in hex.
+func hashOf(ctx context.Context, root *os.Root, path string) (string, error) {
+	file, err := root.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	buffer := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		n, err := file.Read(buffer)
+		hash.Write(buffer[:n])
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(hash.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+}

@@ -1,0 +1,263 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+)
+
+// ErrNotFound says that there is no such run.
+var ErrNotFound = errors.New("no such run")
+
+// ErrEnded says that a run has ended already and can't be cancelled.
+var ErrEnded = errors.New("the run has ended")
+
+// Log reads and extends the logs of runs. Any control plane may have one; it keeps the folded states of recent runs, so
+// that a request reads only what was appended since.
+type Log struct {
+	bus *bus.Bus
+
+	mu     sync.Mutex
+	folded map[string]*State
+	recent []string
+}
+
+// foldedRuns is how many folded states a Log keeps.
+const foldedRuns = 256
+
+// NewLog returns the log on a bus.
+func NewLog(b *bus.Bus) *Log { return &Log{bus: b, folded: map[string]*State{}} }
+
+// View calls f with the run's state as it is now. f must not keep the state: it is shared and changes.
+func (l *Log) View(ctx context.Context, runID string, f func(*State) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, err := l.refresh(ctx, runID)
+	if err != nil {
+		return err
+	}
+	return f(s)
+}
+
+func (l *Log) refresh(ctx context.Context, runID string) (*State, error) {
+	s := l.folded[runID]
+	if s == nil {
+		s = NewState(runID)
+	} else if s.Terminal() {
+		return s, nil
+	}
+	if err := l.fold(ctx, s); err != nil {
+		delete(l.folded, runID)
+		return nil, err
+	}
+	if s.Submitted == nil {
+		return nil, fmt.Errorf("run %s: %w", runID, ErrNotFound)
+	}
+	l.keep(s)
+	return s, nil
+}
+
+func (l *Log) keep(s *State) {
+	if _, ok := l.folded[s.RunID]; !ok {
+		l.recent = append(l.recent, s.RunID)
+	}
+	l.folded[s.RunID] = s
+	if len(l.recent) > foldedRuns {
+		delete(l.folded, l.recent[0])
+		l.recent = l.recent[1:]
+	}
+}
+
+// fold reads what was appended after the state's sequence and applies it.
+func (l *Log) fold(ctx context.Context, s *State) error {
+	entries, err := l.bus.ReadRun(ctx, s.RunID, s.Seq)
+	if err != nil {
+		return fmt.Errorf("read the log of run %s: %w", s.RunID, err)
+	}
+	for _, entry := range entries {
+		if err := s.applyAll(entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *State) applyAll(entry bus.LoggedEvents) error {
+	for _, e := range entry.Events.GetEvents() {
+		if err := s.Apply(e); err != nil {
+			return err
+		}
+	}
+	s.Seq = entry.Seq
+	return nil
+}
+
+// append writes events after the state's sequence and applies them. On bus.ErrConflict somebody else wrote: fold, and decide again.
+func (l *Log) append(ctx context.Context, s *State, events ...*dispatchv1.RunEvent) error {
+	for _, e := range events {
+		if e.GetTime() == nil {
+			e.Time = timestamppb.Now()
+		}
+	}
+	batch := &dispatchv1.RunEvents{ProtocolVersion: bus.Protocol, Events: events}
+	seq, err := l.bus.AppendRun(ctx, s.RunID, s.Seq, batch)
+	if err != nil {
+		return fmt.Errorf("append to the log of run %s: %w", s.RunID, err)
+	}
+	return s.applyAll(bus.LoggedEvents{Seq: seq, Events: batch})
+}
+
+// Submit stores a request for a run. The same request id again gives the same run.
+func (l *Log) Submit(ctx context.Context, submitted *dispatchv1.RunSubmitted) (runID string, err error) {
+	runID = ulid.Make().String()
+	existing, created, err := l.bus.ClaimRequest(ctx, submitted.GetRequestId(), runID)
+	if err != nil {
+		return "", fmt.Errorf("claim the request %s: %w", submitted.GetRequestId(), err)
+	}
+	if !created {
+		runID = existing
+	}
+	// A server that died between the claim and here left a claim without a run: the append is made again, and a
+	// conflict says that it had been made.
+	s := NewState(runID)
+	event := &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Submitted{Submitted: submitted}}
+	if err := l.append(ctx, s, event); err != nil && !errors.Is(err, bus.ErrConflict) {
+		return "", err
+	}
+	return runID, nil
+}
+
+// Cancel asks a run to stop.
+func (l *Log) Cancel(ctx context.Context, runID string) error {
+	for {
+		s := NewState(runID)
+		if err := l.fold(ctx, s); err != nil {
+			return err
+		}
+		switch {
+		case s.Submitted == nil:
+			return fmt.Errorf("run %s: %w", runID, ErrNotFound)
+		case s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLING || s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLED:
+			return nil
+		case s.Terminal() || s.Publishing:
+			return fmt.Errorf("cancel run %s: %w", runID, ErrEnded)
+		}
+		err := l.append(ctx, s, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_CancelRequested{CancelRequested: &dispatchv1.CancelRequested{}}})
+		if errors.Is(err, bus.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return l.bus.PublishCancel(ctx, runID)
+	}
+}
+
+// List calls f with runs, the newest first, from those older than before (all where empty), until f returns false.
+func (l *Log) List(ctx context.Context, before string, f func(*State) bool) error {
+	ids, err := l.bus.Runs(ctx)
+	if err != nil {
+		return fmt.Errorf("list runs: %w", err)
+	}
+	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
+	for _, id := range ids {
+		if before != "" && id >= before {
+			continue
+		}
+		more := true
+		err := l.View(ctx, id, func(s *State) error { more = f(s); return nil })
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Watch calls f with the state and the tables whose stages changed: first with all of them, then after each message of
+// the log that came after the sequence, until the run has ended, f fails or ctx ends.
+func (l *Log) Watch(ctx context.Context, runID string, after uint64, f func(s *State, changed []string) error) error {
+	s := NewState(runID)
+	if err := l.fold(ctx, s); err != nil {
+		return err
+	}
+	if s.Submitted == nil {
+		return fmt.Errorf("run %s: %w", runID, ErrNotFound)
+	}
+	if s.Seq > after || s.Terminal() {
+		if err := f(s, tables(s)); err != nil || s.Terminal() {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	entries, err := l.bus.WatchRun(ctx, runID, s.Seq)
+	if err != nil {
+		return fmt.Errorf("watch run %s: %w", runID, err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case entry, ok := <-entries:
+			if !ok {
+				return fmt.Errorf("watch run %s: the stream of its log ended: try again", runID)
+			}
+			if entry.Seq <= s.Seq {
+				continue
+			}
+			before := states(s)
+			if err := s.applyAll(entry); err != nil {
+				return err
+			}
+			if err := f(s, changed(s, before, entry.Events)); err != nil || s.Terminal() {
+				return err
+			}
+		}
+	}
+}
+
+func tables(s *State) []string {
+	var all []string
+	for _, st := range s.Stages {
+		all = append(all, st.Table)
+	}
+	return all
+}
+
+func states(s *State) map[string]shoplakev1.StageState {
+	m := map[string]shoplakev1.StageState{}
+	for _, st := range s.Stages {
+		m[st.Table] = st.State
+	}
+	return m
+}
+
+// changed names the stages whose state changed or that a task's report was about.
+func changed(s *State, before map[string]shoplakev1.StageState, events *dispatchv1.RunEvents) []string {
+	touched := map[string]bool{}
+	for _, e := range events.GetEvents() {
+		if r := e.GetTask(); r != nil {
+			touched[r.GetStage()] = true
+		}
+	}
+	var list []string
+	for _, st := range s.Stages {
+		if state, ok := before[st.Table]; !ok || state != st.State || touched[st.Table] {
+			list = append(list, st.Table)
+		}
+	}
+	return list
+}

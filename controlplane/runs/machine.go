@@ -1,0 +1,144 @@
+package runs
+
+import (
+	"fmt"
+	"strings"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+)
+
+// maxAttempts is how often a task is tried before its stage fails.
+const maxAttempts = 3
+
+// ActionKind is something for the coordinator to do.
+type ActionKind int
+
+// What the coordinator does, in the order of a run.
+const (
+	// Start pins the snapshots of all tables and lays out the stages.
+	Start ActionKind = iota + 1
+	// Plan finds out what is stale in a stage and plans its tasks.
+	Plan
+	// Release puts a task into the work queue.
+	Release
+	// Gather lists what the tasks staged and announces checks or commit.
+	Gather
+	// Announce writes the commit into the log before it is made.
+	Announce
+	// CommitStage makes the staged files part of the tables.
+	CommitStage
+	// Publish moves `published`.
+	Publish
+	// Finish ends the run.
+	Finish
+	// Fail fails a stage: its checks found rows.
+	Fail
+)
+
+// Action is one thing to do. Doing it again, after a crash or by another coordinator, is harmless.
+type Action struct {
+	Kind ActionKind
+	// Stage is the table; empty where the action is the run's.
+	Stage string
+	// Task and ReleaseNumber are set for Release.
+	Task          string
+	ReleaseNumber uint32
+	// State is what Finish ends the run with.
+	State shoplakev1.RunState
+	// Message is why, for Fail.
+	Message string
+}
+
+// Key names the action, so that the coordinator does not begin it twice.
+func (a Action) Key() string {
+	return fmt.Sprintf("%d/%s/%s/%d", a.Kind, a.Stage, a.Task, a.ReleaseNumber)
+}
+
+// Next says what is to be done, given the state. It is pure: the same state gives the same actions.
+func Next(s *State) []Action {
+	switch {
+	case s.Submitted == nil || s.Terminal():
+		return nil
+	case s.Phase == shoplakev1.RunState_RUN_STATE_QUEUED:
+		return []Action{{Kind: Start}}
+	case s.Publishing:
+		return []Action{{Kind: Publish}}
+	}
+	var actions []Action
+	terminal, good := true, true
+	for _, st := range s.Stages {
+		terminal = terminal && st.Terminal()
+		good = good && st.Good()
+		actions = append(actions, nextOfStage(s, st)...)
+	}
+	if !terminal {
+		return actions
+	}
+	switch {
+	case s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLING:
+		return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_CANCELLED}}
+	case good:
+		return []Action{{Kind: Publish}}
+	}
+	return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_FAILED}}
+}
+
+func nextOfStage(s *State, st *Stage) []Action {
+	switch st.State {
+	case shoplakev1.StageState_STAGE_STATE_WAITING:
+		for _, d := range st.DependsOn {
+			if dep := s.stages[d]; dep != nil && !dep.Good() {
+				return nil
+			}
+		}
+		return []Action{{Kind: Plan, Stage: st.Table, ReleaseNumber: st.Plans + 1}}
+	case shoplakev1.StageState_STAGE_STATE_RUNNING:
+		var actions []Action
+		done := 0
+		for _, t := range st.Tasks {
+			switch t.State {
+			case shoplakev1.TaskState_TASK_STATE_QUEUED:
+				actions = append(actions, Action{Kind: Release, Stage: st.Table, Task: t.ID, ReleaseNumber: t.Release})
+			case shoplakev1.TaskState_TASK_STATE_SUCCEEDED:
+				done++
+			}
+		}
+		if done == len(st.Tasks) {
+			return []Action{{Kind: Gather, Stage: st.Table}}
+		}
+		return actions
+	case shoplakev1.StageState_STAGE_STATE_CHECKING:
+		return nextOfChecks(st)
+	case shoplakev1.StageState_STAGE_STATE_COMMITTING:
+		return []Action{{Kind: CommitStage, Stage: st.Table}}
+	}
+	return nil
+}
+
+func nextOfChecks(st *Stage) []Action {
+	switch st.Check.State {
+	case shoplakev1.TaskState_TASK_STATE_QUEUED:
+		return []Action{{Kind: Release, Stage: st.Table, Task: checkTask, ReleaseNumber: st.Check.Release}}
+	case shoplakev1.TaskState_TASK_STATE_SUCCEEDED:
+		if message := failedChecks(st.Check.Done.GetCheckFailures()); message != "" {
+			return []Action{{Kind: Fail, Stage: st.Table, Message: message}}
+		}
+		return []Action{{Kind: Announce, Stage: st.Table}}
+	}
+	return nil
+}
+
+// failedChecks words the checks of severity error that found rows; empty where there are none.
+func failedChecks(failures []*dispatchv1.CheckFailure) string {
+	var b strings.Builder
+	for _, f := range failures {
+		if f.GetSeverity() == "error" {
+			fmt.Fprintf(&b, "check %s found %d rows, for example %s; ", f.GetCheck(), f.GetRows(), f.GetSample())
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return b.String() + "the table stays as it was: mend the data or the check, then run again"
+}

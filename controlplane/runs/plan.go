@@ -1,0 +1,231 @@
+package runs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/engine"
+	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/internal/pipeline"
+)
+
+// Properties of a snapshot's summary that say how the table came to be.
+const (
+	propertyRun         = "shoplake.run"
+	propertyStage       = "shoplake.stage"
+	propertyInputs      = "shoplake.inputs"
+	propertyFingerprint = "shoplake.fingerprint"
+)
+
+// planner finds out what is stale, by what the lake and the landing folder hold.
+type planner struct {
+	Config
+	// slots is how many tasks all workers together do at a time.
+	slots atomic.Int64
+}
+
+// plannedShown is how many planned partitions a run's log keeps.
+const plannedShown = 1000
+
+// planned is what planning a stage found.
+type planned struct {
+	plan *dispatchv1.StagePlan
+	// partitions that are built, each with the reason.
+	partitions []*dispatchv1.PlannedPartition
+	// reason is why the stage is built as a whole, or why it is up to date.
+	reason  string
+	notices []string
+}
+
+// plan finds out what is stale in a stage, and writes down its tasks.
+func (l *planner) plan(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
+	p, err := l.Pipelines.Get(ctx, f.submitted.GetPipelineDigest())
+	if err != nil {
+		return nil, fmt.Errorf("load the pipeline of run %s: %w", f.runID, err)
+	}
+	found, err := l.stale(ctx, p, f, false)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", f.table, err)
+	}
+	if found.plan == nil {
+		return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageUpToDate{StageUpToDate: &dispatchv1.StageUpToDate{
+			Stage: f.table, Reason: found.reason, Notices: found.notices}}}}, nil
+	}
+	plan := found.plan
+	path, sha, err := l.writeObject(ctx, planFolder(f, plan.GetPlanNumber())+"/plan.pb", plan)
+	if err != nil {
+		return nil, fmt.Errorf("write the plan of %s: %w", f.table, err)
+	}
+	event := &dispatchv1.StagePlanned{
+		Stage: f.table, PlanPath: path, PlanSha256: sha, PlanNumber: plan.GetPlanNumber(), Partitions: int64(len(found.partitions)),
+		Planned: found.partitions[:min(plannedShown, len(found.partitions))], Reason: found.reason, Notices: found.notices,
+		HasChecks: len(checksOf(p, f.table)) > 0,
+	}
+	for _, t := range plan.GetTasks() {
+		event.TaskIds = append(event.TaskIds, t.GetTaskId())
+	}
+	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: event}}}, nil
+}
+
+// stale plans a stage. With dry it changes nothing: tables that do not exist yet are taken as empty.
+func (l *planner) stale(ctx context.Context, p *pipeline.Pipeline, f facts, dry bool) (*planned, error) {
+	base := &dispatchv1.StagePlan{
+		ProtocolVersion: bus.Protocol, RunId: f.runID, Stage: f.table, PlanNumber: f.plans + 1,
+		PipelineDigest: p.Digest, IngestTime: timestamppb.New(f.started),
+		Fingerprint: pipeline.Fingerprint(p, f.table, engine.Version()),
+	}
+	if source, ok := strings.CutPrefix(f.table, "bronze."); ok {
+		return l.staleSource(ctx, p, p.Source(source), f, base, dry)
+	}
+	return l.staleModel(ctx, p, p.Model(f.table), f, base, dry)
+}
+
+// table returns a table as it is now, after making it or adding columns to it; with dry one that is not there is empty.
+func (l *planner) table(ctx context.Context, name string, columns []pipeline.Column, partition pipeline.Partition, dry bool) (*lake.Table, error) {
+	schema := lakeSchema(columns, partition)
+	if !dry {
+		return l.Lake.EnsureTable(ctx, name, schema)
+	}
+	names, err := l.Lake.Tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(names, name) {
+		return &lake.Table{Name: name, Schema: schema}, nil
+	}
+	return l.Lake.Table(ctx, name)
+}
+
+func lakeSchema(columns []pipeline.Column, partition pipeline.Partition) lake.Schema {
+	s := lake.Schema{}
+	for _, c := range columns {
+		s.Columns = append(s.Columns, lake.Column{Name: c.Name, Type: c.Type, Required: c.Required})
+	}
+	switch partition.Transform {
+	case pipeline.TransformMonth:
+		s.Partition = lake.Partition{Transform: lake.Month, Column: partition.Column}
+	case pipeline.TransformDay, pipeline.TransformIdentity:
+		s.Partition = lake.Partition{Transform: lake.Identity, Column: partition.Column}
+	}
+	return s
+}
+
+// pinnedTable describes a table at a snapshot for a plan.
+func (l *planner) pinnedTable(ctx context.Context, name string, snapshot int64, columns []pipeline.Column) (*dispatchv1.PinnedTable, error) {
+	pinned := &dispatchv1.PinnedTable{Table: name, SnapshotId: snapshot}
+	for _, c := range columns {
+		pinned.Columns = append(pinned.Columns, &dispatchv1.TableColumn{Name: c.Name, Type: c.Type})
+	}
+	files, err := l.files(ctx, name, snapshot)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		pinned.Files = append(pinned.Files, &dispatchv1.PinnedFile{Path: file.Path, Partition: file.Partition, Rows: file.Rows, SizeBytes: file.Bytes})
+	}
+	return pinned, nil
+}
+
+func (l *planner) files(ctx context.Context, name string, snapshot int64) ([]lake.File, error) {
+	if snapshot == 0 {
+		return nil, nil
+	}
+	files, err := l.Lake.Files(ctx, name, snapshot)
+	if err != nil {
+		return nil, fmt.Errorf("list the files of %s at snapshot %d: %w", name, snapshot, err)
+	}
+	return files, nil
+}
+
+func (l *planner) output(t *lake.Table, replaced []string) *dispatchv1.OutputTable {
+	out := &dispatchv1.OutputTable{Table: t.Name, BaseSnapshotId: t.SnapshotID, Replaced: replaced,
+		PartitionTransform: string(t.Partition.Transform), PartitionColumn: t.Partition.Column}
+	for _, c := range t.Columns {
+		out.Columns = append(out.Columns, &dispatchv1.TableColumn{FieldId: int32(c.ID), Name: c.Name, Type: c.Type, Required: c.Required})
+	}
+	return out
+}
+
+func checksOf(p *pipeline.Pipeline, table string) []*pipeline.Check {
+	var checks []*pipeline.Check
+	for _, c := range p.Checks {
+		if c.Table == table {
+			checks = append(checks, c)
+		}
+	}
+	return checks
+}
+
+// planCheck plans the task that runs a table's checks: the table as it would be (its pinned files, less those replaced,
+// plus those staged), and the other tables that the checks read.
+func (l *planner) planCheck(ctx context.Context, f facts, plan *dispatchv1.StagePlan, staged *dispatchv1.TaskOutput) (*dispatchv1.StagePlan, error) {
+	p, err := l.Pipelines.Get(ctx, f.submitted.GetPipelineDigest())
+	if err != nil {
+		return nil, err
+	}
+	check := &dispatchv1.StagePlan{
+		ProtocolVersion: bus.Protocol, RunId: f.runID, Stage: f.table, PlanNumber: plan.GetPlanNumber(), Kind: dispatchv1.StageKind_STAGE_KIND_CHECK,
+		PipelineDigest: p.Digest, IngestTime: plan.GetIngestTime(),
+		Tasks: []*dispatchv1.TaskPlan{{TaskId: checkTask, Kind: dispatchv1.TaskKind_TASK_KIND_CHECK}},
+	}
+	written := map[string]*dispatchv1.OutputTable{}
+	for _, out := range plan.GetOutputs() {
+		written[out.GetTable()] = out
+	}
+	read := map[string]bool{f.table: true}
+	for _, c := range checksOf(p, f.table) {
+		for _, table := range c.Tables {
+			read[table] = true
+		}
+	}
+	for table := range read {
+		snapshot := f.snapshots[table]
+		out := written[table]
+		if out != nil {
+			snapshot = out.GetBaseSnapshotId()
+		}
+		pinned, err := l.pinnedTable(ctx, table, snapshot, p.Columns(table))
+		if err != nil {
+			return nil, err
+		}
+		if out != nil {
+			gone := map[string]bool{}
+			for _, path := range out.GetReplaced() {
+				gone[path] = true
+			}
+			pinned.Files = slices.DeleteFunc(pinned.Files, func(file *dispatchv1.PinnedFile) bool { return gone[file.GetPath()] })
+			for _, file := range staged.GetFiles() {
+				if file.GetTable() == table {
+					pinned.Files = append(pinned.Files, &dispatchv1.PinnedFile{Path: file.GetPath(), Partition: file.GetPartition(), Rows: file.GetRows(), SizeBytes: file.GetSizeBytes()})
+				}
+			}
+		}
+		check.Inputs = append(check.Inputs, pinned)
+	}
+	slices.SortFunc(check.Inputs, func(a, b *dispatchv1.PinnedTable) int { return strings.Compare(a.GetTable(), b.GetTable()) })
+	return check, nil
+}
+
+func encodeInputs(inputs map[string]int64) string {
+	text, err := json.Marshal(inputs)
+	if err != nil {
+		return "{}" // a map of strings to integers always encodes
+	}
+	return string(text)
+}
+
+func decodeInputs(text string) map[string]int64 {
+	inputs := map[string]int64{}
+	if json.Unmarshal([]byte(text), &inputs) != nil {
+		return map[string]int64{} // unreadable is the same as unknown: everything is built again
+	}
+	return inputs
+}

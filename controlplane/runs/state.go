@@ -1,0 +1,352 @@
+// Package runs executes runs of flows. A run is a log of events: state.go folds them, machine.go says what to do next
+// (both pure), log.go keeps them in JetStream, and the coordinator, which holds the lease, plans stages, releases tasks,
+// commits what workers wrote, and moves `published`.
+package runs
+
+import (
+	"fmt"
+	"time"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+)
+
+const (
+	// checkTask is the id of the task that runs a stage's checks.
+	checkTask = "check"
+	// carryTask is the id of the task that copies rows that stay of bronze files that are replaced.
+	carryTask = "carry"
+)
+
+// State is a run as its events tell it.
+type State struct {
+	RunID     string
+	Submitted *dispatchv1.RunSubmitted
+	Phase     shoplakev1.RunState
+	// Epoch of the coordinator that started the run.
+	Epoch uint64
+	// Pinned is the snapshot of every table when the run began.
+	Pinned map[string]int64
+	Stages []*Stage
+	// Notices are what a person should know though nothing failed.
+	Notices []string
+	// Publishing says that every stage is done and `published` is being moved.
+	Publishing       bool
+	PublishedVersion uint64
+	Failure          *Failure
+	Created          time.Time
+	Started          time.Time
+	Ended            time.Time
+	// Seq is the log's sequence that the state is folded up to.
+	Seq uint64
+
+	stages map[string]*Stage
+}
+
+// Stage is one table's part of the run.
+type Stage struct {
+	Table     string
+	DependsOn []string
+	State     shoplakev1.StageState
+	Planned   *dispatchv1.StagePlanned
+	Tasks     []*Task
+	// Check is the task that runs the table's checks; nil until there is something to check.
+	Check *Task
+	// Checking names the plan of the check task.
+	Checking *dispatchv1.StageChecking
+	// Staged is where the list of files to commit lies.
+	StagedPath, StagedSHA256 string
+	// Committing is the epoch under which the commit was announced.
+	Committing uint64
+	Snapshots  map[string]int64
+	Reason     string
+	Failure    *Failure
+	Started    time.Time
+	Ended      time.Time
+	// Plans counts how often the stage was planned.
+	Plans uint32
+
+	tasks map[string]*Task
+}
+
+// Task is what one worker does at a time.
+type Task struct {
+	ID    string
+	State shoplakev1.TaskState
+	// Release is the number of the release that is out, or will be next; a failed task is released again with the next number.
+	Release uint32
+	// Attempts counts the attempts that began.
+	Attempts int
+	// Failures counts the attempts that failed.
+	Failures int
+	Worker   string
+	Queued   time.Duration
+	Running  time.Duration
+	// QueuedAt, StartedAt and EndedAt are of the latest attempt.
+	QueuedAt, StartedAt, EndedAt time.Time
+	// Done is the report that won.
+	Done    *dispatchv1.TaskSucceeded
+	Failure *Failure
+
+	attempts map[string]bool
+}
+
+// Failure is what went wrong.
+type Failure struct {
+	Class   dispatchv1.ErrorClass
+	Stage   string
+	Message string
+}
+
+// NewState is a run without events.
+func NewState(runID string) *State {
+	return &State{RunID: runID, stages: map[string]*Stage{}}
+}
+
+// Stage returns the stage of a table, or nil.
+func (s *State) Stage(table string) *Stage { return s.stages[table] }
+
+// Task returns the task of a stage, or nil.
+func (st *Stage) Task(id string) *Task {
+	if id == checkTask {
+		return st.Check
+	}
+	return st.tasks[id]
+}
+
+// Ended says that nothing more will happen to the run.
+func (s *State) Terminal() bool {
+	switch s.Phase {
+	case shoplakev1.RunState_RUN_STATE_SUCCEEDED, shoplakev1.RunState_RUN_STATE_FAILED, shoplakev1.RunState_RUN_STATE_CANCELLED:
+		return true
+	}
+	return false
+}
+
+// Terminal says that nothing more will happen to the stage.
+func (st *Stage) Terminal() bool {
+	switch st.State {
+	case shoplakev1.StageState_STAGE_STATE_SUCCEEDED, shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, shoplakev1.StageState_STAGE_STATE_BLOCKED,
+		shoplakev1.StageState_STAGE_STATE_FAILED, shoplakev1.StageState_STAGE_STATE_CANCELLED:
+		return true
+	}
+	return false
+}
+
+// Good says that what depends on the stage may go on.
+func (st *Stage) Good() bool {
+	return st.State == shoplakev1.StageState_STAGE_STATE_SUCCEEDED || st.State == shoplakev1.StageState_STAGE_STATE_UP_TO_DATE
+}
+
+// Snapshot is the snapshot of a table as this run sees it: what the run committed, or else what was there when it began.
+func (s *State) Snapshot(table string) int64 {
+	for _, st := range s.Stages {
+		if id, ok := st.Snapshots[table]; ok {
+			return id
+		}
+	}
+	return s.Pinned[table]
+}
+
+// Apply folds one event into the state. Events that come too late or twice (a report of another attempt after the first
+// result, an old plan's task) change nothing: the log may hold them, the state does not depend on their order.
+func (s *State) Apply(e *dispatchv1.RunEvent) error {
+	at := e.GetTime().AsTime()
+	switch k := e.GetKind().(type) {
+	case *dispatchv1.RunEvent_Submitted:
+		s.Submitted, s.Created, s.Phase = k.Submitted, at, shoplakev1.RunState_RUN_STATE_QUEUED
+	case *dispatchv1.RunEvent_Started:
+		s.start(k.Started, at)
+	case *dispatchv1.RunEvent_StagePlanned:
+		return s.onStage(k.StagePlanned.GetStage(), func(st *Stage) {
+			st.plan(k.StagePlanned, at)
+			s.Notices = append(s.Notices, k.StagePlanned.GetNotices()...)
+		})
+	case *dispatchv1.RunEvent_StageUpToDate:
+		return s.onStage(k.StageUpToDate.GetStage(), func(st *Stage) {
+			st.State, st.Reason, st.Ended = shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, k.StageUpToDate.GetReason(), at
+			s.Notices = append(s.Notices, k.StageUpToDate.GetNotices()...)
+		})
+	case *dispatchv1.RunEvent_Task:
+		return s.onStage(k.Task.GetStage(), func(st *Stage) { st.report(k.Task, at) })
+	case *dispatchv1.RunEvent_StageChecking:
+		return s.onStage(k.StageChecking.GetStage(), func(st *Stage) {
+			st.State, st.Checking = shoplakev1.StageState_STAGE_STATE_CHECKING, k.StageChecking
+			st.StagedPath, st.StagedSHA256 = k.StageChecking.GetStagedPath(), k.StageChecking.GetStagedSha256()
+			st.Check = &Task{ID: checkTask, State: shoplakev1.TaskState_TASK_STATE_QUEUED, Release: 1, QueuedAt: at, attempts: map[string]bool{}}
+		})
+	case *dispatchv1.RunEvent_StageCommitting:
+		return s.onStage(k.StageCommitting.GetStage(), func(st *Stage) {
+			st.State, st.Committing = shoplakev1.StageState_STAGE_STATE_COMMITTING, k.StageCommitting.GetEpoch()
+			st.StagedPath, st.StagedSHA256 = k.StageCommitting.GetStagedPath(), k.StageCommitting.GetStagedSha256()
+		})
+	case *dispatchv1.RunEvent_StageCommitted:
+		return s.onStage(k.StageCommitted.GetStage(), func(st *Stage) {
+			st.State, st.Snapshots, st.Ended = shoplakev1.StageState_STAGE_STATE_SUCCEEDED, k.StageCommitted.GetSnapshots(), at
+		})
+	case *dispatchv1.RunEvent_StageReset:
+		return s.onStage(k.StageReset.GetStage(), func(st *Stage) { st.reset(k.StageReset.GetReason()) })
+	case *dispatchv1.RunEvent_StageFailed:
+		return s.onStage(k.StageFailed.GetStage(), func(st *Stage) {
+			s.fail(st, &Failure{Class: k.StageFailed.GetClass(), Stage: st.Table, Message: k.StageFailed.GetMessage()}, at)
+		})
+	case *dispatchv1.RunEvent_CancelRequested:
+		s.cancel(at)
+	case *dispatchv1.RunEvent_Publishing:
+		s.Publishing = true
+	case *dispatchv1.RunEvent_Finished:
+		s.finish(k.Finished, at)
+	default:
+		return fmt.Errorf("run %s: its log holds an event that this version does not know: run the version that wrote it, or a newer one", s.RunID)
+	}
+	return nil
+}
+
+func (s *State) start(k *dispatchv1.RunStarted, at time.Time) {
+	s.Epoch, s.Pinned, s.Started, s.Phase = k.GetEpoch(), k.GetPinned(), at, shoplakev1.RunState_RUN_STATE_RUNNING
+	s.Notices = append(s.Notices, k.GetNotices()...)
+	for _, n := range k.GetStages() {
+		st := &Stage{Table: n.GetTable(), DependsOn: n.GetDependsOn(), State: shoplakev1.StageState_STAGE_STATE_WAITING}
+		s.Stages = append(s.Stages, st)
+		s.stages[st.Table] = st
+	}
+}
+
+func (s *State) onStage(table string, change func(*Stage)) error {
+	st := s.stages[table]
+	if st == nil {
+		return fmt.Errorf("run %s: its log speaks of the stage %q, which the run does not have: the log is damaged", s.RunID, table)
+	}
+	if !st.Terminal() {
+		change(st)
+		s.settle(st)
+	}
+	return nil
+}
+
+func (st *Stage) plan(k *dispatchv1.StagePlanned, at time.Time) {
+	st.State, st.Planned, st.Reason, st.Plans = shoplakev1.StageState_STAGE_STATE_RUNNING, k, k.GetReason(), k.GetPlanNumber()
+	if st.Started.IsZero() {
+		st.Started = at
+	}
+	st.Tasks, st.tasks = nil, map[string]*Task{}
+	for _, id := range k.GetTaskIds() {
+		t := &Task{ID: id, State: shoplakev1.TaskState_TASK_STATE_QUEUED, Release: 1, QueuedAt: at, attempts: map[string]bool{}}
+		st.Tasks = append(st.Tasks, t)
+		st.tasks[id] = t
+	}
+}
+
+func (st *Stage) reset(reason string) {
+	st.State, st.Reason = shoplakev1.StageState_STAGE_STATE_WAITING, reason
+	st.Planned, st.Tasks, st.tasks, st.Check, st.Checking = nil, nil, nil, nil, nil
+	st.StagedPath, st.StagedSHA256, st.Committing = "", "", 0
+}
+
+// report folds what a worker said of an attempt. The first result recorded for a task wins.
+func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) {
+	t := st.Task(r.GetTaskId())
+	if t == nil || st.Planned == nil || t.Done != nil || t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
+		return
+	}
+	plan := st.Planned.GetPlanSha256()
+	if r.GetTaskId() == checkTask {
+		plan = st.Checking.GetPlanSha256()
+	}
+	if r.GetPlanSha256() != plan {
+		return
+	}
+	begun, released := r.GetStartTime().AsTime(), r.GetReleaseTime().AsTime()
+	if !t.attempts[r.GetAttemptId()] {
+		t.attempts[r.GetAttemptId()] = true
+		t.Attempts++
+		t.Queued += max(0, begun.Sub(released))
+	}
+	t.Worker, t.QueuedAt, t.StartedAt = r.GetWorker(), released, begun
+	if r.GetEndTime() != nil {
+		t.EndedAt = r.GetEndTime().AsTime()
+		t.Running += max(0, t.EndedAt.Sub(begun))
+	}
+	switch o := r.GetOutcome().(type) {
+	case *dispatchv1.TaskReport_Started:
+		if r.GetRelease() >= t.Release {
+			t.State = shoplakev1.TaskState_TASK_STATE_RUNNING
+		}
+	case *dispatchv1.TaskReport_Succeeded:
+		t.State, t.Done, t.Failure = shoplakev1.TaskState_TASK_STATE_SUCCEEDED, o.Succeeded, nil
+	case *dispatchv1.TaskReport_Failed:
+		if r.GetRelease() < t.Release {
+			return // a release that was given up already
+		}
+		t.Failures++
+		t.Failure = &Failure{Class: o.Failed.GetClass(), Stage: st.Table, Message: o.Failed.GetMessage()}
+		if o.Failed.GetClass() == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && t.Failures < maxAttempts {
+			t.State, t.Release, t.QueuedAt = shoplakev1.TaskState_TASK_STATE_QUEUED, t.Release+1, at
+			return
+		}
+		t.State = shoplakev1.TaskState_TASK_STATE_FAILED
+	}
+}
+
+// settle draws the conclusions of a change to a stage: a task that failed for good fails it, and what depends on it is blocked.
+func (s *State) settle(st *Stage) {
+	if !st.Terminal() {
+		for _, t := range append(st.Tasks[:len(st.Tasks):len(st.Tasks)], st.Check) {
+			if t != nil && t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
+				s.fail(st, t.Failure, t.EndedAt)
+				return
+			}
+		}
+	}
+	if st.Terminal() && !st.Good() {
+		s.block(st.Ended)
+	}
+}
+
+func (s *State) fail(st *Stage, f *Failure, at time.Time) {
+	st.State, st.Failure, st.Ended = shoplakev1.StageState_STAGE_STATE_FAILED, f, at
+	if s.Failure == nil {
+		s.Failure = f
+	}
+	s.block(at)
+}
+
+func (s *State) block(at time.Time) {
+	for _, st := range s.Stages { // in the order of dependencies, so once is enough
+		if st.State != shoplakev1.StageState_STAGE_STATE_WAITING {
+			continue
+		}
+		for _, d := range st.DependsOn {
+			if dep := s.stages[d]; dep != nil && dep.Terminal() && !dep.Good() {
+				st.State, st.Ended = shoplakev1.StageState_STAGE_STATE_BLOCKED, at
+				break
+			}
+		}
+	}
+}
+
+// cancel stops every stage that has not announced its commit; what is being committed is finished, so that no table is left between.
+func (s *State) cancel(at time.Time) {
+	if s.Terminal() || s.Publishing {
+		return
+	}
+	s.Phase = shoplakev1.RunState_RUN_STATE_CANCELLING
+	for _, st := range s.Stages {
+		if st.Terminal() || st.State == shoplakev1.StageState_STAGE_STATE_COMMITTING {
+			continue
+		}
+		st.State, st.Ended = shoplakev1.StageState_STAGE_STATE_CANCELLED, at
+		for _, t := range append(st.Tasks[:len(st.Tasks):len(st.Tasks)], st.Check) {
+			if t != nil && t.Done == nil && t.State != shoplakev1.TaskState_TASK_STATE_FAILED {
+				t.State = shoplakev1.TaskState_TASK_STATE_CANCELLED
+			}
+		}
+	}
+}
+
+func (s *State) finish(k *dispatchv1.RunFinished, at time.Time) {
+	s.Phase, s.Ended, s.PublishedVersion = shoplakev1.RunState(shoplakev1.RunState_value[k.GetState()]), at, k.GetPublishedVersion()
+	if k.GetMessage() != "" && s.Failure == nil {
+		s.Failure = &Failure{Class: k.GetClass(), Stage: k.GetStage(), Message: k.GetMessage()}
+	}
+}

@@ -1,0 +1,240 @@
+// Package transform computes partitions of one model from tables pinned to snapshots, one Parquet file a partition, and
+// runs the checks of a table. It reads what a plan names and writes below a staging folder; it commits nothing.
+package transform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/engine"
+	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/internal/pipeline"
+)
+
+// ErrNullPartition means that a model yields rows without a partition.
+var ErrNullPartition = errors.New("the model yields rows whose partition column is null: give them a value, or leave them out, in the model's SQL")
+
+var tracer = otel.Tracer("github.com/shoplake/shoplake/worker/transform")
+
+// Request is one task of a model's plan.
+type Request struct {
+	Pipeline *pipeline.Pipeline
+	Plan     *dispatchv1.StagePlan
+	Task     *dispatchv1.TaskPlan
+	// Staging is the folder that files are written to; Attempt makes their names unique.
+	Staging, Attempt string
+	Engine           engine.Options
+}
+
+// File is a Parquet file that was written.
+type File struct {
+	Table, Partition, Path string
+	Rows                   int64
+}
+
+// Result is what a task wrote.
+type Result struct {
+	Files           []File
+	RowsIn, RowsOut int64
+}
+
+// scratch is the schema of what a task needs beside the pipeline's tables; no statement of a pipeline can name it.
+const scratch = "task"
+
+// Run computes the task's partitions.
+func Run(ctx context.Context, r Request) (*Result, error) {
+	model := r.Pipeline.Model(r.Plan.GetStage())
+	if model == nil {
+		return nil, fmt.Errorf("the pipeline %s has no model %s: it was made for another pipeline", r.Pipeline.Digest, r.Plan.GetStage())
+	}
+	session, err := engine.Open(ctx, r.Engine)
+	if err != nil {
+		return nil, fmt.Errorf("open the engine: %w", err)
+	}
+	defer session.Close()
+	result := &Result{}
+	for i, pinned := range r.Plan.GetInputs() {
+		files, rows := filesOf(r.Task, i, pinned)
+		result.RowsIn += rows
+		if err := openInput(ctx, session, model, r.Task.GetPartitions(), i, pinned, files); err != nil {
+			return nil, fmt.Errorf("open %s for %s: %w", pinned.GetTable(), model.Table, err)
+		}
+	}
+	ctx, span := tracer.Start(ctx, "compute "+model.Table, trace.WithAttributes(attribute.StringSlice("shoplake.partitions", r.Task.GetPartitions())))
+	defer span.End()
+	out := r.Plan.GetOutputs()[0]
+	export := func(query, partition string) error {
+		path := filepath.Join(r.Staging, fmt.Sprintf("%s-%s.parquet", r.Attempt, fileName(partition)))
+		rows, err := session.Export(ctx, query, path, EngineColumns(out.GetColumns()))
+		if err != nil {
+			return fmt.Errorf("compute %s: %w", describe(model.Table, partition), err)
+		}
+		if rows > 0 {
+			result.Files = append(result.Files, File{Table: model.Table, Partition: partition, Path: path, Rows: rows})
+			result.RowsOut += rows
+		}
+		return nil
+	}
+	if model.Partition.IsZero() {
+		return result, export(model.SQL, "")
+	}
+	if err := session.Materialize(ctx, scratch+".result", model.SQL); err != nil {
+		return nil, fmt.Errorf("compute %s: %w", model.Table, err)
+	}
+	if err := refuseNullPartitions(ctx, session, model); err != nil {
+		return nil, err
+	}
+	for _, partition := range r.Task.GetPartitions() {
+		where := partitionExpr(model.Partition.Transform, model.Partition.Column) + " = " + literal(partition)
+		if err := export("SELECT * FROM "+scratch+".result WHERE "+where, partition); err != nil {
+			return nil, err
+		}
+	}
+	return result, nil
+}
+
+// filesOf are the paths that a task reads of an input, and their rows.
+func filesOf(task *dispatchv1.TaskPlan, input int, pinned *dispatchv1.PinnedTable) ([]string, int64) {
+	var paths []string
+	var rows int64
+	add := func(f *dispatchv1.PinnedFile) {
+		paths = append(paths, f.GetPath())
+		rows += f.GetRows()
+	}
+	for _, some := range task.GetInputFiles() {
+		if int(some.GetInput()) == input {
+			for _, i := range some.GetFiles() {
+				add(pinned.GetFiles()[i])
+			}
+			return paths, rows
+		}
+	}
+	for _, f := range pinned.GetFiles() {
+		add(f)
+	}
+	return paths, rows
+}
+
+// openInput gives the session an input as the model may see it: whole, or the rows that its partitions need.
+func openInput(ctx context.Context, session *engine.Session, model *pipeline.Model, partitions []string, i int, pinned *dispatchv1.PinnedTable, files []string) error {
+	columns := EngineColumns(pinned.GetColumns())
+	input, _ := model.Input(pinned.GetTable())
+	if input.Relation != pipeline.RelationSame || model.Partition.IsZero() {
+		return session.Table(ctx, pinned.GetTable(), columns, files, "")
+	}
+	within := partitionExpr(model.Partition.Transform, input.Column) + " IN (" + quoteAll(partitions) + ")"
+	switch model.Reach.Kind {
+	case pipeline.ReachAny:
+		return openReached(ctx, session, model.Reach.By, within, i, pinned.GetTable(), columns, files)
+	case pipeline.ReachDays:
+		first, last := pipeline.Days(model.Partition.Transform, slices.Min(partitions), slices.Max(partitions))
+		within = fmt.Sprintf("%q BETWEEN DATE %s - %d AND DATE %s + %d", input.Column, literal(first), model.Reach.Days, literal(last), model.Reach.Days)
+	}
+	return session.Table(ctx, pinned.GetTable(), columns, files, within)
+}
+
+// openReached gives the rows whose key occurs in the partitions, wherever they stand.
+func openReached(ctx context.Context, session *engine.Session, by []string, within string, i int, table string, columns []engine.Column, files []string) error {
+	all, keys := fmt.Sprintf("%s.input_%d", scratch, i), fmt.Sprintf("%s.keys_%d", scratch, i)
+	if err := session.Table(ctx, all, columns, files, ""); err != nil {
+		return err
+	}
+	var names, on []string
+	for _, column := range by {
+		names = append(names, fmt.Sprintf("%q", column))
+		on = append(on, fmt.Sprintf("i.%q IS NOT DISTINCT FROM k.%q", column, column))
+	}
+	if err := session.Materialize(ctx, keys, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s", strings.Join(names, ", "), all, within)); err != nil {
+		return err
+	}
+	return session.Define(ctx, table, fmt.Sprintf("SELECT i.* FROM %s AS i SEMI JOIN %s AS k ON %s", all, keys, strings.Join(on, " AND ")))
+}
+
+func refuseNullPartitions(ctx context.Context, session *engine.Session, model *pipeline.Model) error {
+	n, err := count(ctx, session, fmt.Sprintf("SELECT count(*) FROM %s.result WHERE %q IS NULL", scratch, model.Partition.Column))
+	if err != nil {
+		return fmt.Errorf("compute %s: %w", model.Table, err)
+	}
+	if n > 0 {
+		return fmt.Errorf("%s: %d rows have no %s: %w", model.Table, n, model.Partition.Column, ErrNullPartition)
+	}
+	return nil
+}
+
+func count(ctx context.Context, session *engine.Session, sql string) (int64, error) {
+	rows, err := session.Query(ctx, sql, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var n int64
+	for rows.Next() {
+		values, err := rows.Values()
+		if err != nil {
+			return 0, err
+		}
+		n, _ = values[0].(int64)
+	}
+	return n, rows.Err()
+}
+
+// partitionExpr is the SQL of a partition's text, as the lake writes it.
+func partitionExpr(t pipeline.Transform, column string) string {
+	if t == pipeline.TransformMonth {
+		return fmt.Sprintf(`strftime(%q, '%%Y-%%m')`, column)
+	}
+	return fmt.Sprintf(`CAST(%q AS VARCHAR)`, column)
+}
+
+// EngineColumns are the columns of a plan as the engine takes them.
+func EngineColumns(columns []*dispatchv1.TableColumn) []engine.Column {
+	list := make([]engine.Column, 0, len(columns))
+	for _, c := range columns {
+		column := engine.Column{ID: int(c.GetFieldId()), Name: c.GetName(), Type: c.GetType(), Required: c.GetRequired()}
+		if strings.HasSuffix(column.Type, "[]") {
+			column.ElementID = lake.Column{ID: column.ID}.ElementID()
+		}
+		list = append(list, column)
+	}
+	return list
+}
+
+// literal is a text as an SQL literal.
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+func quoteAll(values []string) string {
+	quoted := make([]string, 0, len(values))
+	for _, v := range values {
+		quoted = append(quoted, literal(v))
+	}
+	return strings.Join(quoted, ", ")
+}
+
+func describe(table, partition string) string {
+	if partition == "" {
+		return table
+	}
+	return table + " partition " + partition
+}
+
+// fileName is a partition as part of a file's name: what is no letter, digit or dash becomes an underscore.
+func fileName(partition string) string {
+	if partition == "" {
+		return "all"
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '_'
+	}, partition)
+}

@@ -1,0 +1,254 @@
+// Package worker does the tasks that the control plane releases: it pulls one at a time for each slot, keeps it alive while
+// it works, stages files in the lake, and reports what became of the attempt. It commits nothing and decides nothing.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/internal/pipelinestore"
+)
+
+const (
+	// DefaultPool is the pool of workers that tasks go to unless told otherwise.
+	DefaultPool = "default"
+	// ackWait is how long a task may go without a sign of life before another worker gets it.
+	ackWait = 10 * time.Second
+	// heartbeat is how often a worker tells that it is there.
+	heartbeat = 2 * time.Second
+	// retryPause is how long a slot waits after it could not get a task.
+	retryPause = time.Second
+)
+
+// Config is what a worker works with.
+type Config struct {
+	// ID names the worker; made up where empty.
+	ID  string
+	Bus bus.Config
+	// Warehouse is the lake's folder, Landing the folder that holds a folder for each source.
+	Warehouse, Landing string
+	// ScratchDir is where the engine spills and readers keep cells; it is cleared at the start.
+	ScratchDir string
+	// Slots is how many tasks are done at a time; 1 where 0.
+	Slots int
+	// MemoryLimit in bytes is shared by the slots; the engine's default where 0.
+	MemoryLimit int64
+	// Threads of each task's engine; all processors where 0.
+	Threads int
+	Pool    string
+	Version string
+	Log     *slog.Logger
+}
+
+// Worker is a running worker.
+type Worker struct {
+	Config
+	bus       *bus.Bus
+	lake      *lake.Lake
+	pipelines *pipelinestore.Store
+	started   time.Time
+	tasksDone atomic.Int64
+	done      chan struct{}
+	stop      context.CancelFunc // ends the pulling of tasks
+	kill      context.CancelFunc // ends the tasks too
+	killed    context.Context
+
+	mu      sync.Mutex
+	current map[string]*attempt
+}
+
+// attempt is a task under way.
+type attempt struct {
+	name   string
+	runID  string
+	cancel context.CancelCauseFunc
+}
+
+// errCancelled is why a task ends whose run was cancelled.
+var errCancelled = errors.New("the run was cancelled")
+
+// Start connects, registers and begins to pull tasks. It fails where the lake's folder is not that of the lake that the
+// control plane uses.
+func Start(ctx context.Context, c Config) (*Worker, error) {
+	if c.ID == "" {
+		c.ID = ulid.Make().String()
+	}
+	c.Slots, c.Log = max(1, c.Slots), c.Log.With("worker", c.ID)
+	if c.Pool == "" {
+		c.Pool = DefaultPool
+	}
+	c.ScratchDir = filepath.Join(c.ScratchDir, c.ID)
+	if err := os.MkdirAll(c.ScratchDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the scratch folder: %w", err)
+	}
+	b, err := bus.Connect(ctx, c.Bus)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	l, err := lake.Attach(ctx, lake.Config{Warehouse: c.Warehouse})
+	if err == nil {
+		err = sameLake(ctx, b, l)
+	}
+	if err != nil {
+		b.Close()
+		return nil, fmt.Errorf("attach to the lake in %s: %w", c.Warehouse, err)
+	}
+	w := &Worker{Config: c, bus: b, lake: l, pipelines: pipelinestore.New(b), started: time.Now(), done: make(chan struct{}), current: map[string]*attempt{}}
+	source, err := b.Tasks(ctx, c.Pool, bus.TaskOptions{AckWait: ackWait})
+	if err != nil {
+		b.Close()
+		return nil, fmt.Errorf("subscribe to the tasks of pool %s: %w", c.Pool, err)
+	}
+	w.killed, w.kill = context.WithCancel(context.WithoutCancel(ctx))
+	cancels, err := b.WatchCancels(w.killed)
+	if err != nil {
+		w.kill()
+		b.Close()
+		return nil, fmt.Errorf("watch for cancelled runs: %w", err)
+	}
+	pulling, stop := context.WithCancel(ctx)
+	w.stop = stop
+	if err := b.Heartbeat(ctx, w.status()); err != nil {
+		w.kill()
+		b.Close()
+		return nil, fmt.Errorf("register: %w", err)
+	}
+	go w.run(pulling, source, cancels)
+	return w, nil
+}
+
+// LakeSetting is the name of the setting that holds the lake's id.
+const LakeSetting = "lake"
+
+// sameLake refuses a folder that is another lake than the control plane's: better now than when a task fails.
+func sameLake(ctx context.Context, b *bus.Bus, l *lake.Lake) error {
+	id, _, err := b.Setting(ctx, LakeSetting)
+	if err != nil {
+		return fmt.Errorf("ask which lake the control plane uses (is one running?): %w", err)
+	}
+	if string(id) != l.ID() {
+		return fmt.Errorf("it is the lake %s, but the control plane uses the lake %s: mount the same folder here", l.ID(), id)
+	}
+	return nil
+}
+
+// Done is closed when the worker has stopped.
+func (w *Worker) Done() <-chan struct{} { return w.done }
+
+// Close stops pulling and waits for the tasks under way until ctx ends; then these are given back. It returns when all is stopped.
+func (w *Worker) Close(ctx context.Context) error {
+	w.stop()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+	}
+	w.kill()
+	<-w.done
+	return nil
+}
+
+func (w *Worker) run(pulling context.Context, source *bus.TaskSource, cancels <-chan string) {
+	defer close(w.done)
+	defer w.bus.Close()
+	defer w.kill()
+	var slots sync.WaitGroup
+	for range w.Slots {
+		slots.Go(func() { w.pull(pulling, source) })
+	}
+	idle := make(chan struct{})
+	go func() { slots.Wait(); close(idle) }()
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-idle:
+			w.leave()
+			return
+		case <-tick.C:
+			if err := w.bus.Heartbeat(w.killed, w.status()); err != nil && w.killed.Err() == nil {
+				w.Log.Warn("could not tell that the worker is alive; trying again", "error", err)
+			}
+		case runID, ok := <-cancels:
+			if !ok {
+				cancels = nil
+			}
+			w.cancelRun(runID)
+		}
+	}
+}
+
+// leave tells that the worker is gone, and clears its scratch folder.
+func (w *Worker) leave() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.killed), 2*time.Second)
+	defer cancel()
+	if err := w.bus.RemoveWorker(ctx, w.ID); err != nil {
+		w.Log.Debug("could not sign off; the registration runs out by itself", "error", err)
+	}
+	if err := os.RemoveAll(w.ScratchDir); err != nil {
+		w.Log.Warn("could not clear the scratch folder", "error", err)
+	}
+}
+
+func (w *Worker) pull(ctx context.Context, source *bus.TaskSource) {
+	for ctx.Err() == nil {
+		d, err := source.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.Log.Warn("could not get a task; trying again", "error", err)
+				pause(ctx, retryPause)
+			}
+			continue
+		}
+		w.do(d)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+func (w *Worker) cancelRun(runID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.current {
+		if a.runID == runID {
+			a.cancel(errCancelled)
+		}
+	}
+}
+
+func (w *Worker) status() *dispatchv1.WorkerStatus {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	s := &dispatchv1.WorkerStatus{
+		ProtocolVersion: bus.Protocol, WorkerId: w.ID, Version: w.Version, Host: host, Pid: int32(os.Getpid()), Slots: int32(w.Slots),
+		MemoryLimitBytes: w.MemoryLimit, StartTime: timestamppb.New(w.started), Time: timestamppb.Now(), TasksDone: w.tasksDone.Load(), Pool: w.Pool,
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.current {
+		s.Tasks = append(s.Tasks, a.name)
+	}
+	return s
+}
