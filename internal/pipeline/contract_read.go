@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"path"
 	"slices"
@@ -368,10 +366,5 @@ func contractHash(c *Contract) string {
 	for i := range meaning.Columns {
 		meaning.Columns[i].Description, meaning.Columns[i].PII = "", false
 	}
-	encoded, err := json.Marshal(meaning)
-	if err != nil {
-		panic("a contract cannot be encoded: " + err.Error()) // plain data: no channel, no function, no NaN
-	}
-	sum := sha256.Sum256(encoded)
-	return hex.EncodeToString(sum[:])
+	return hashOf(meaning)
 }
