@@ -11,11 +11,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 
 	"github.com/duckdb/duckdb-go/v2"
+	"github.com/duckdb/duckdb-go/v2/mapping"
 )
 
 // maxConnections is how many statements of one session run at the same time; more wait. They share the session's threads
@@ -128,20 +128,8 @@ func (s *Session) withConn(ctx context.Context, f func(*duckdb.Conn) error) erro
 	return errors.Join(conn.Raw(func(driverConn any) error { return f(driverConn.(*duckdb.Conn)) }), conn.Close())
 }
 
-// Version names the engine and its version, for instance "duckdb v2.10506.0"; another version may compute other results.
-func Version() string { return version() }
-
-var version = sync.OnceValue(func() string {
-	const module = "github.com/duckdb/duckdb-go/v2"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, dep := range info.Deps {
-			if dep.Path == module {
-				return "duckdb " + dep.Version
-			}
-		}
-	}
-	return "duckdb"
-})
+// Version names the engine and its version, for instance "duckdb v1.5.6"; another version may compute other results.
+func Version() string { return "duckdb " + mapping.LibraryVersion() }
 
 // spillFolder makes the session's own folder below dir: two databases must not share one.
 func spillFolder(dir string) (string, error) {

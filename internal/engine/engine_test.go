@@ -190,8 +190,12 @@ func TestSettings(t *testing.T) {
 			_ = session.Close()
 		}
 	}
-	if Version() == "" {
-		t.Error("no version")
+	rows, err := session.Query(t.Context(), "select 'duckdb ' || version()", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := rows.All(); err != nil || all[0][0] != Version() {
+		t.Errorf("version %q, the engine says %v %v", Version(), all, err)
 	}
 }
 

@@ -38,7 +38,8 @@ type Rows struct {
 
 // Query runs one SELECT: SQL of ours, or a statement that Parse took. Parameters ($name) come from params: int64, float64,
 // bool, string, []string, []byte, Decimal, time.Time (an instant), Typed, or nil; each that the statement uses must be there. Names
-// that it does not use are ignored. When ctx ends, the query is interrupted and the error is the context's.
+// that it does not use are ignored. The whole result is in the session's memory when Query returns: put a LIMIT to it where
+// it may be large. When ctx ends, the query is interrupted and the error is the context's.
 func (s *Session) Query(ctx context.Context, sql string, params map[string]any) (*Rows, error) {
 	rows, err := s.query(ctx, sql, params)
 	if err != nil {
