@@ -21,7 +21,7 @@ def amount(random, most):
 
 
 def place(random, row):
-    row["_source_file"] = f"{random.choice('abÄZ')}/{random.randrange(4)}.csv".encode()
+    row["_source_file"] = f"{random.choice('abÄZ')}/{random.randrange(2)}.csv".encode()
     return row
 
 
@@ -35,11 +35,15 @@ def number(rows):
 def orders(random, zone, count):
     rows = []
     for n in range(count):
-        time = START + datetime.timedelta(seconds=random.randrange(DAYS * 86400))
-        customer = random.choice([None] + [f"C{m}" for m in range(count // 4 + 1)])
+        # Times of day are few, and customers too, so that there are ties.
+        time = START + datetime.timedelta(hours=random.randrange(DAYS) * 24 + random.choice([0, 12, 23]))
+        last = random.random() < 0.1
+        if last:
+            time = START + datetime.timedelta(days=DAYS + 200)
+        customer = random.choice([None] + [f"C{m}" for m in range(random.choice([3, count // 4 + 1]))])
         currency = random.choice(CURRENCIES)
         for line in range(1, random.choice([1, 1, 2, 3]) + 1):
-            if random.random() < 0.1:
+            if not last and random.random() < 0.1:
                 time += datetime.timedelta(days=random.randrange(40))
             if random.random() < 0.05:
                 currency = random.choice(CURRENCIES)
@@ -59,8 +63,8 @@ def orders(random, zone, count):
                     "discount": min(discount, decimal.Decimal("99999999999999.9999")), "currency": currency,
                     "status": random.choice(STATUSES),
                 }))
-                updated += datetime.timedelta(hours=random.choice([0, 0, 5, 300]))
-                if random.random() < 0.3:
+                updated += datetime.timedelta(hours=random.choice([0, 0, 0, 5, 300]))
+                if not last and random.random() < 0.3:
                     time += datetime.timedelta(days=random.randrange(-35, 35))
     random.shuffle(rows)
     return number(rows)
