@@ -1,0 +1,135 @@
+// Package e2e runs the whole of Shoplake: a control plane and workers on an embedded NATS server, a real lake, and
+// clients that speak the API.
+package e2e
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/shoplake/shoplake/controlplane"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/worker"
+)
+
+// shop is a Shoplake for one test.
+type shop struct {
+	t       *testing.T
+	dir     string
+	nats    *bus.Server
+	conn    *grpc.ClientConn
+	runs    shoplakev1.RunServiceClient
+	kpis    shoplakev1.KpiServiceClient
+	tables  shoplakev1.TableServiceClient
+	sources shoplakev1.SourceServiceClient
+	rows    shoplakev1.QuarantineServiceClient
+	health  shoplakev1.HealthServiceClient
+}
+
+// setup starts a control plane and some workers on a folder of their own.
+func setup(t *testing.T, pipeline fs.FS, workers int) *shop {
+	t.Helper()
+	s := &shop{t: t, dir: t.TempDir()}
+	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	var err error
+	if s.nats, err = bus.StartServer(t.Context(), bus.ServerConfig{StoreDir: s.path("nats"), InProcessOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.nats.Close)
+	cp, err := controlplane.Start(t.Context(), controlplane.Config{
+		Listen: "127.0.0.1:0", Bus: bus.Config{Server: s.nats}, Warehouse: s.path("lake"), Landing: s.path("landing"), ScratchDir: s.path("scratch"),
+		Pipeline: pipeline, Pool: worker.DefaultPool, Settle: time.Nanosecond, Log: log, MemoryLimit: 1 << 30,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for range workers {
+		w, err := worker.Start(t.Context(), worker.Config{
+			Bus: bus.Config{Server: s.nats}, Warehouse: s.path("lake"), Landing: s.path("landing"), ScratchDir: s.path("scratch"), MemoryLimit: 1 << 30, Log: log,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+			defer cancel()
+			if err := w.Close(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if s.conn, err = grpc.NewClient(cp.Address(), grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.conn.Close() })
+	s.runs, s.kpis, s.tables = shoplakev1.NewRunServiceClient(s.conn), shoplakev1.NewKpiServiceClient(s.conn), shoplakev1.NewTableServiceClient(s.conn)
+	s.sources, s.rows, s.health = shoplakev1.NewSourceServiceClient(s.conn), shoplakev1.NewQuarantineServiceClient(s.conn), shoplakev1.NewHealthServiceClient(s.conn)
+	return s
+}
+
+// path is a folder or file of the shop.
+func (s *shop) path(parts ...string) string {
+	return filepath.Join(append([]string{s.dir}, parts...)...)
+}
+
+// drop writes a landing file.
+func (s *shop) drop(source, name, content string) {
+	s.t.Helper()
+	path := s.path("landing", source, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// run submits a run and watches it to its end.
+func (s *shop) run(request *shoplakev1.SubmitRunRequest) (*shoplakev1.Run, map[string]*shoplakev1.Stage) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	defer cancel()
+	run, err := s.runs.SubmitRun(ctx, request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stages := map[string]*shoplakev1.Stage{}
+	stream, err := s.runs.WatchRun(ctx, &shoplakev1.WatchRunRequest{Name: run.GetName()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for run.GetEndTime() == nil {
+		change, err := stream.Recv()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		run = change.GetRun()
+		for _, stage := range change.GetStages() {
+			stages[stage.GetTable()] = stage
+		}
+	}
+	return run, stages
+}
+
+// testWriter sends the logs of a shop to its test.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	if w.t.Context().Err() == nil {
+		w.t.Log(string(p))
+	}
+	return len(p), nil
+}

@@ -1,0 +1,74 @@
+package e2e
+
+import (
+	"os"
+	"testing"
+
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+)
+
+// revenue asks the tiny pipeline's KPI.
+func (s *shop) revenue(from, to string) (sales, revenue string) {
+	s.t.Helper()
+	answer, err := s.kpis.QueryKpi(s.t.Context(), &shoplakev1.QueryKpiRequest{Name: "kpis/revenue", StartDate: from, EndDate: to})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	fields := answer.GetRowSet().GetRows()[0].GetFields()
+	return fields["sales"].GetStringValue(), fields["revenue"].GetStringValue()
+}
+
+func (s *shop) daily() (*shoplakev1.Run, map[string]*shoplakev1.Stage) {
+	s.t.Helper()
+	run, stages := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/daily"})
+	if run.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		s.t.Fatalf("run ended as %v: %v", run.GetState(), run.GetError())
+	}
+	return run, stages
+}
+
+func (s *shop) wantRevenue(from, to, sales, revenue string) {
+	s.t.Helper()
+	if gotSales, gotRevenue := s.revenue(from, to); gotSales != sales || gotRevenue != revenue {
+		s.t.Errorf("revenue of [%s, %s) is %s sales, %s; want %s, %s", from, to, gotSales, gotRevenue, sales, revenue)
+	}
+}
+
+func TestFileBecomesKPI(t *testing.T) {
+	t.Parallel()
+	s := setup(t, os.DirFS("testdata/tiny"), 2)
+	s.drop("sales", "2026/01.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,10.50\nb,2026-01-06,1,2.25\nbad,2026-01-06,1,-1\n")
+	run, stages := s.daily()
+	s.wantRevenue("", "", "2", "12.7500")
+	s.wantRevenue("2026-01-06", "2026-01-07", "1", "2.2500")
+	if c := run.GetCounts(); c.GetRowsRead() != 3 || c.GetRowsBronze() != 2 || c.GetRowsQuarantined() != 1 {
+		t.Errorf("3 rows were read, 2 good and 1 bad; the run says %v", c)
+	}
+	if got := stages["silver.sales"].GetPlanned(); len(got) != 1 || got[0].GetPartition() != "2026-01" {
+		t.Errorf("planned %v, want the month 2026-01", got)
+	}
+
+	run, stages = s.daily()
+	for table, stage := range stages {
+		if stage.GetState() != shoplakev1.StageState_STAGE_STATE_UP_TO_DATE {
+			t.Errorf("nothing changed, but the stage %s is %v: %s", table, stage.GetState(), stage.GetReason())
+		}
+	}
+	if run.GetPublishedVersion() != 1 {
+		t.Errorf("a run that changed nothing published version %d", run.GetPublishedVersion())
+	}
+
+	// A correction moves a sale to another month; a new one comes in a third.
+	s.drop("sales", "2026/02.csv", "sale_id,sale_date,version,amount\na,2026-02-01,2,11\nc,2026-03-01,1,1\n")
+	_, stages = s.daily()
+	s.wantRevenue("", "", "3", "14.2500")
+	s.wantRevenue("2026-01-01", "2026-02-01", "1", "2.2500")
+	if got := stages["silver.sales"].GetPlanned(); len(got) != 3 {
+		t.Errorf("planned %v, want three months: the one the sale left among them", got)
+	}
+
+	// The first file comes again with other content: its old rows go.
+	s.drop("sales", "2026/01.csv", "sale_id,sale_date,version,amount\nb,2026-01-06,1,100\n")
+	s.daily()
+	s.wantRevenue("", "", "3", "112.0000")
+}
