@@ -1,6 +1,6 @@
 -- table: gold.fact_session
--- severity: error
--- description: Every event belongs to one session, of the day on which it happened.
+-- severity: warn
+-- description: Every event belongs to one session, of the day on which it happened. A run of an interval may leave other days behind.
 
 WITH event AS (
     SELECT event_date AS day, count(*) AS events FROM silver.user_activity GROUP BY event_date
