@@ -1,0 +1,190 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/shoplake/shoplake/internal/engine"
+	"github.com/shoplake/shoplake/internal/pipeline"
+)
+
+// Tables of the session.
+const (
+	filesTable   = "ingest.files"   // the landing files: file, path, sha256
+	checkedTable = "ingest.checked" // the result of the statement over some scratch files
+)
+
+// maxErrorBytes is how much of the reason why a file is unreadable is kept.
+const maxErrorBytes = 4096
+
+// checkGroup checks some scratch files and writes their rows.
+func (t *task) checkGroup(ctx context.Context, session *engine.Session, n int, segments []string) error {
+	if err := session.Materialize(ctx, checkedTable, t.statement.SQL(segments)); err != nil {
+		return fmt.Errorf("check rows: %w", err)
+	}
+	if err := t.count(ctx, session); err != nil {
+		return fmt.Errorf("count checked rows: %w", err)
+	}
+	if err := t.export(ctx, session, t.Bronze, n, t.bronzeQuery()); err != nil {
+		return err
+	}
+	if err := t.export(ctx, session, t.Quarantine, n, t.quarantineQuery()); err != nil {
+		return err
+	}
+	return session.Drop(ctx, checkedTable)
+}
+
+// count adds up the checked rows of each file.
+func (t *task) count(ctx context.Context, session *engine.Session) (err error) {
+	rows, err := session.Query(ctx, fmt.Sprintf(`SELECT %s, count(*), count(%s) FROM %s GROUP BY 1`,
+		quote(columnFile), quote(columnRules), checkedTable), nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := rows.Close(); err == nil {
+			err = e
+		}
+	}()
+	for rows.Next() {
+		values, err := rows.Values()
+		if err != nil {
+			return err
+		}
+		index, all, bad := values[0].(int64), values[1].(int64), values[2].(int64)
+		if index < 0 || index >= int64(len(t.files)) {
+			return fmt.Errorf("a scratch row is of file %d, of %d read; this is a fault of the program", index, len(t.files))
+		}
+		t.files[index].bronze += all - bad
+		t.files[index].quarantined += bad
+	}
+	return rows.Err()
+}
+
+// export writes the n-th file of a table; none if there are no rows.
+func (t *task) export(ctx context.Context, session *engine.Session, to Target, n int, query string) error {
+	path := filepath.Join(to.Staging, fmt.Sprintf("%s-%04d.parquet", t.AttemptID, n))
+	rows, err := session.Export(ctx, query, path, to.Columns)
+	if err != nil {
+		return err
+	}
+	if rows > 0 {
+		t.outputs = append(t.outputs, Output{Table: to.Table, Path: path, Rows: rows})
+	}
+	return nil
+}
+
+// filesQuery lists the files that were read.
+func (t *task) filesQuery() string {
+	rows := make([]string, len(t.files))
+	for i, f := range t.files {
+		rows[i] = fmt.Sprintf("(%d, %s, %s)", i, literal(f.path), literal(f.SHA256))
+	}
+	return "SELECT CAST(file AS INTEGER) AS file, path, sha256 FROM (VALUES\n" + strings.Join(rows, ",\n") + ") AS files(file, path, sha256)"
+}
+
+// selected writes a SELECT of what there is for a target's columns; columns
+// that it has and ingestion does not know are null.
+func selected(to Target, have []derived, from string) string {
+	known := make(map[string]bool, len(have))
+	var list []string
+	for _, d := range have {
+		known[d.name] = true
+		list = append(list, d.expr+" AS "+quote(d.name))
+	}
+	for _, c := range to.Columns {
+		if !known[c.Name] {
+			list = append(list, "NULL AS "+quote(c.Name))
+		}
+	}
+	return "SELECT " + strings.Join(list, ",\n  ") + "\nFROM " + from
+}
+
+// bronzeQuery gives the good rows.
+func (t *task) bronzeQuery() string {
+	contract := t.Source.Contract
+	var have []derived
+	for _, c := range contract.Columns {
+		have = append(have, derived{c.Name, quote(c.Name)})
+	}
+	if day := contract.BusinessDay; day != nil && day.Of != "" {
+		have = append(have, derived{day.Column, quote(day.Column)})
+	}
+	have = append(have,
+		derived{pipeline.SourceFileColumn, "files.path"},
+		derived{pipeline.RowNumberColumn, quote(columnRow)},
+		derived{pipeline.IngestedAtColumn, timestamp(t.IngestTime)},
+		derived{pipeline.RunIDColumn, literal(t.RunID)},
+		derived{pipeline.ContractVersionColumn, literal(contract.Version)},
+		derived{pipeline.ExtraColumn, quote(columnExtra)},
+	)
+	return selected(t.Bronze, have, t.checkedRows("IS NULL"))
+}
+
+// quarantineQuery gives the bad rows.
+func (t *task) quarantineQuery() string {
+	source := literal(t.Source.Name)
+	return selected(t.Quarantine, []derived{
+		{"quarantine_id", fmt.Sprintf("md5(concat(%s, '|', files.path, '|', files.sha256, '|', %s))", source, quote(columnRow))},
+		{"source", source},
+		{"source_file", "files.path"},
+		{"row_number", quote(columnRow)},
+		{"raw", quote(columnRaw)},
+		{"raw_size", quote(columnRawSize)},
+		{"rules", quote(columnRules)},
+		{"ingested_at", timestamp(t.IngestTime)},
+		{"run_id", literal(t.RunID)},
+		{"contract_version", literal(t.Source.Contract.Version)},
+		{"extra", quote(columnExtra)},
+	}, t.checkedRows("IS NOT NULL"))
+}
+
+func (t *task) checkedRows(rules string) string {
+	return fmt.Sprintf("%s AS checked JOIN %s AS files ON checked.%s = files.file\nWHERE %s %s",
+		checkedTable, filesTable, quote(columnFile), quote(columnRules), rules)
+}
+
+// ingestedQuery gives the fate of each file.
+func (t *task) ingestedQuery() string {
+	contract := t.Source.Contract
+	rows := make([]string, len(t.files))
+	for i, f := range t.files {
+		state, reason := pipeline.StateIngested, "CAST(NULL AS VARCHAR)"
+		if f.Unreadable != nil {
+			state, reason = pipeline.StateUnreadable, literal(cut(f.Unreadable.Error(), maxErrorBytes))
+		}
+		rows[i] = fmt.Sprintf("(%s, %s, %s, %d, %s, %s, %s, %s, %s, %d, %d, %d, %s, %s)",
+			literal(t.Source.Name), literal(f.path), literal(f.SHA256), f.Size, timestamp(f.ModTime),
+			literal(contract.Version), literal(contract.Hash), literal(state), reason,
+			f.Rows, f.bronze, f.quarantined, timestamp(t.IngestTime), literal(t.RunID))
+	}
+	names := []string{
+		"source", "path", "sha256", "size_bytes", "modified_at", "contract_version", "contract_hash", "state", "error",
+		"rows_read", "rows_bronze", "rows_quarantined", "ingested_at", "run_id",
+	}
+	have := make([]derived, len(names))
+	for i, name := range names {
+		have[i] = derived{name, quote(name)}
+	}
+	from := "(SELECT NULL WHERE false) AS files"
+	if len(rows) > 0 {
+		from = "(VALUES\n" + strings.Join(rows, ",\n") + ") AS files(" + strings.Join(names, ", ") + ")"
+	}
+	return selected(t.Ingested, have, from)
+}
+
+// cut shortens text to at most n bytes of whole characters, valid UTF-8 and
+// without NUL.
+func cut(text string, n int) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}

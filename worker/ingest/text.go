@@ -1,0 +1,143 @@
+package ingest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/shoplake/shoplake/internal/pipeline"
+)
+
+// whiteSpace matches a character of Unicode's White_Space: what RE2 has no class
+// for, and the separators.
+const whiteSpace = `[\t-\r \x{85}\p{Z}]`
+
+// trimmedCell trims a scratch cell. Trimming by a pattern is slow: nearly all
+// cells are let through by comparisons, first those of ASCII.
+//
+// A cell that is not plain text keeps its one-character prefix (see package
+// record), text that looks like one included.
+func trimmedCell(cell string) string {
+	trim := func(text string) string {
+		return fmt.Sprintf("regexp_replace(%s, '^%s+|%s+$', '', 'g')", text, whiteSpace, whiteSpace)
+	}
+	return fill(`CASE
+      WHEN @ BETWEEN '!' AND '~' AND strlen(@) = length(@) AND NOT (suffix(@, ' ') OR suffix(@, chr(9)) OR suffix(@, chr(10))
+        OR suffix(@, chr(11)) OR suffix(@, chr(12)) OR suffix(@, chr(13))) THEN @
+      WHEN (`+fill(noSpace, cell)+`) AND (`+fill(noSpace, cell+"[-1]")+`) THEN @
+      WHEN `+begins(cell, 4)+` THEN concat(chr(4), `+trim("substring("+cell+", 2)")+`)
+      WHEN @ >= chr(1) AND @ < chr(7) THEN @
+      ELSE `+trim(cell)+` END`, cell)
+}
+
+// noSpace tells that @ (see fill) begins with a character that is neither white space nor
+// a control character. Text compares bytewise, which is by code point; ranges
+// that hold a white space among others are left to trim.
+const noSpace = `@ BETWEEN '!' AND '~' OR @ >= chr(161) AND @ < chr(5760) OR @ > chr(5761) AND @ < chr(8192) OR @ > chr(12289)`
+
+// fill puts an expression in the place of @.
+func fill(template, text string) string { return strings.ReplaceAll(template, "@", text) }
+
+// begins tells that text begins with the character of that code.
+func begins(text string, code int) string {
+	return fmt.Sprintf("%s >= chr(%d) AND %s < chr(%d)", text, code, text, code+1)
+}
+
+// plain tells that a cell is plain text, nearly surely so where it is no string
+// that begins with a control character: those can be no value of other types.
+func plain(text string) string { return text + " >= chr(7)" }
+
+// columnText takes the trimmed cell, null for what counts as null, and the
+// column's default for null. JSON is taken as it is written.
+func columnText(c *pipeline.ContractColumn, trimmed string) string {
+	normal := fmt.Sprintf("nfc_normalize(%s)", trimmed)
+	if c.Type == pipeline.ColumnObject {
+		normal = trimmed
+	}
+	null := "NULL"
+	if c.DefaultValue != nil {
+		null = literal(*c.DefaultValue)
+	}
+	// Only what begins like a word for null is looked at closely. A list is faster than IN, which is made a join.
+	isNull := fill(`(@ BETWEEN 'N' AND 'Nz' OR @ BETWEEN 'n' AND 'nz' OR @ IN ('', '-')) AND list_contains(['', '-', 'null', 'n/a', 'nan'], lower(@))`, trimmed)
+	if c.DefaultValue != nil {
+		isNull = trimmed + " IS NULL OR " + isNull
+	}
+	return fmt.Sprintf("CASE WHEN %s THEN %s ELSE %s END", isNull, null, normal)
+}
+
+// readString takes text; numbers, booleans and dates of a workbook are their
+// text; lists, objects and error cells cannot be read.
+func readString(c *pipeline.ContractColumn, text string) reading {
+	value := fmt.Sprintf("CASE WHEN %s THEN %s WHEN %s >= chr(3) THEN substring(%s, 2) WHEN %s < chr(1) THEN %s END",
+		plain(text), text, text, text, text, text)
+	if len(c.Enum) == 0 && !c.UpperCase {
+		return reading{value: value}
+	}
+	name := hidden(c, "string")
+	steps := []derived{{name, value}}
+	value = quote(name)
+	switch {
+	case len(c.Enum) > 0:
+		// A capital I with a dot is no other way to write i.
+		value = fmt.Sprintf("CASE WHEN contains(%s, chr(304)) THEN %s ELSE lower(%s) END", value, value, value)
+		if ascii(c.Enum) {
+			value = fmt.Sprintf("lower(%s)", quote(name))
+			value = fmt.Sprintf("CASE WHEN strlen(%s) = length(%s) THEN %s ELSE %s END", quote(name), quote(name), value, quote(name))
+		}
+	case c.UpperCaseWhen != "":
+		value = fmt.Sprintf("CASE WHEN regexp_matches(%s, %s) THEN %s ELSE %s END", value, literal(c.UpperCaseWhen), upper(value), value)
+	default:
+		value = upper(value)
+	}
+	return reading{steps: steps, value: value}
+}
+
+// upper writes text in upper case, but leaves text with the two letters outside
+// ASCII that would become letters of ASCII: they must not turn into a code.
+func upper(text string) string {
+	return fmt.Sprintf("CASE WHEN strlen(%s) = length(%s) OR NOT (contains(%s, chr(305)) OR contains(%s, chr(383))) THEN upper(%s) ELSE %s END",
+		text, text, text, text, text, text)
+}
+
+func ascii(texts []string) bool {
+	for _, text := range texts {
+		for i := range len(text) {
+			if text[i] >= utf8.RuneSelf {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// readBoolean takes true, t, yes, y and 1, and their opposites, in any case.
+func readBoolean(text string) reading {
+	return reading{value: fmt.Sprintf(`CASE
+      WHEN strlen(%s) > 6 THEN NULL
+      WHEN lower(%s) IN ('true', 't', 'yes', 'y', '1', chr(3) || '1') THEN true
+      WHEN lower(%s) IN ('false', 'f', 'no', 'n', '0', chr(3) || '0') THEN false END`, text, text, text)}
+}
+
+// readObject takes an object that a reader found, and where asked for text that
+// is one: formats without objects of their own hold them as text. The engine's
+// JSON reader lets a comma through before a closing bracket, and NaN and
+// Infinity: they are looked for in what is left when strings are taken out.
+func readObject(text string, asText bool) reading {
+	value := fmt.Sprintf("WHEN %s THEN CASE WHEN starts_with(substring(%s, 2, 1), '{') THEN substring(%s, 2) END",
+		begins(text, 1), text, text)
+	if asText {
+		value += fill(`
+      WHEN starts_with(@, '{') AND json_valid(@)
+        AND NOT regexp_matches(regexp_replace(@, '"(?:[^"\\]|\\.)*"', '""', 'g'), ',[ \t\r\n]*[}\]]|[NIni][aAnN][NnFf]') THEN @`, text)
+	}
+	return reading{value: "CASE\n      " + value + " END"}
+}
+
+// onlyJSON tells that all files of a format have objects of their own.
+func onlyJSON(f pipeline.Format) bool {
+	return f.Kind == pipeline.FormatNDJSON && !slices.ContainsFunc(f.Kinds, func(kind pipeline.FormatKind) bool {
+		return kind != pipeline.FormatNDJSON
+	})
+}
