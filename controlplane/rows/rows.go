@@ -28,21 +28,18 @@ func Read(ctx context.Context, session *engine.Session, sql string, params map[s
 		}
 		return &shoplakev1.RowSet{Arrow: stream}, false, nil
 	}
-	found, err := session.Query(ctx, sql, params)
+	// The engine holds a result whole, so the page is cut in SQL; one row more tells whether there is another page.
+	found, err := session.Query(ctx, fmt.Sprintf("SELECT * FROM %s LIMIT %d OFFSET %d", engine.Subquery(sql), limit+1, skip), params)
 	if err != nil {
 		return nil, false, err
 	}
 	defer found.Close()
-	return Page(found, skip, limit)
+	return page(found, limit)
 }
 
-// Page reads rows after skipping some, at most limit, and tells whether there were more.
-func Page(from *engine.Rows, skip, limit int) (*shoplakev1.RowSet, bool, error) {
+func page(from *engine.Rows, limit int) (*shoplakev1.RowSet, bool, error) {
 	set := &shoplakev1.RowSet{Columns: Columns(from.Columns())}
-	for n := 0; from.Next(); n++ {
-		if n < skip {
-			continue
-		}
+	for from.Next() {
 		if int(set.GetRowCount()) == limit {
 			return set, true, nil
 		}

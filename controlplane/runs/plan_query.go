@@ -219,27 +219,22 @@ func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *
 	return parts, nil
 }
 
-// touchedByAsOf are the partitions of the days from each changed day of the input until the next that it has.
+// touchedByAsOf are the partitions of the days from the first changed day of the input on.
 func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *inputState, current []lake.File) (map[string]string, error) {
-	var changed, all []string
-	days := func(list *[]string, files ...[]lake.File) error {
-		return l.query(ctx, []viewed{view(in.Table, in.columns, files...)},
-			fmt.Sprintf(`SELECT DISTINCT CAST(%q AS VARCHAR) AS day FROM %s WHERE %q IS NOT NULL ORDER BY day`, in.Column, in.Table, in.Column), nil,
-			func(v []any) error { day, _ := v[0].(string); *list = append(*list, day); return nil })
-	}
-	if err := days(&changed, in.added, in.removed); err != nil {
-		return nil, fmt.Errorf("find the days that changed in %s: %w", in.Table, err)
-	}
-	if err := days(&all, in.files); err != nil {
-		return nil, fmt.Errorf("find the days of %s: %w", in.Table, err)
+	var changed []string
+	err := l.query(ctx, []viewed{view(in.Table, in.columns, in.added, in.removed)},
+		fmt.Sprintf(`SELECT CAST(min(%q) AS VARCHAR) AS day FROM %s HAVING day IS NOT NULL`, in.Column, in.Table), nil,
+		func(v []any) error { day, _ := v[0].(string); changed = append(changed, day); return nil })
+	if err != nil {
+		return nil, fmt.Errorf("find the first day that changed in %s: %w", in.Table, err)
 	}
 	partitions := make([]string, 0, len(current))
 	for _, file := range current {
 		partitions = append(partitions, file.Partition)
 	}
 	parts := map[string]string{}
-	for _, part := range pipeline.TouchedAsOf(model.Partition.Transform, changed, all, partitions) {
-		parts[part] = in.Table + " changed as of days before"
+	for _, part := range pipeline.TouchedAsOf(model.Partition.Transform, changed, partitions) {
+		parts[part] = fmt.Sprintf("%s changed from %s on", in.Table, changed[0])
 	}
 	return parts, nil
 }

@@ -72,26 +72,17 @@ func ReachedByDays(t Transform, days []string, reach int) []string {
 }
 
 // TouchedAsOf are those of the partitions that a change of an `asof` input touches: a change on a day reaches that day and
-// every later one until the next day that the input has.
-func TouchedAsOf(t Transform, changed, days, partitions []string) []string {
-	days = slices.Clone(days)
-	slices.Sort(days)
+// every later one. Not only until the next day that the input has: what is missing there, a product of which that day's
+// snapshot has no row, still stands as of the day before.
+func TouchedAsOf(t Transform, changed, partitions []string) []string {
 	touched := map[string]bool{}
-	for _, day := range changed {
-		next := "" // unbounded
-		if i, _ := slices.BinarySearchFunc(days, day, func(a, b string) int {
-			if a <= b {
-				return -1
-			}
-			return 1
-		}); i < len(days) {
-			next = days[i]
-		}
-		for _, partition := range partitions {
-			first, last := Days(t, partition, partition)
-			if last >= day && (next == "" || first < next) {
-				touched[partition] = true
-			}
+	if len(changed) == 0 {
+		return nil
+	}
+	earliest := slices.Min(changed)
+	for _, partition := range partitions {
+		if _, last := Days(t, partition, partition); last >= earliest {
+			touched[partition] = true
 		}
 	}
 	return sorted(touched)
