@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"encoding/csv"
+	"os"
 	"strings"
 	"testing"
 
@@ -168,6 +169,7 @@ func TestCSVManyCells(t *testing.T) {
 // TestCSVLikeEncodingCSV compares well-formed records with another reader's.
 func TestCSVLikeEncodingCSV(t *testing.T) {
 	t.Parallel()
+	setup := newSetup(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		width := rapid.IntRange(1, 5).Draw(rt, "width")
 		cell := rapid.StringOfN(rapid.SampledFrom([]rune("ab ,;\"\n\r\t0é€\u00a0")), 0, 8, -1)
@@ -222,7 +224,7 @@ func TestCSVLikeEncodingCSV(t *testing.T) {
 				want = append(want, cells)
 			}
 		}
-		info, rows := readBytes(t, "f.csv", b.Bytes(), layout)
+		info, rows := setup.readBytes(t, "f.csv", b.Bytes(), layout)
 		got := shown(rows)
 		for _, row := range got {
 			for i := range row {
@@ -261,4 +263,25 @@ func TestCSVWindow(t *testing.T) {
 			t.Fatalf("cut at %d: %q, want the beginning of %q", end, got, want)
 		}
 	}
+}
+
+// otherCSV reads a file with encoding/csv, empty cells as nulls.
+func otherCSV(t *testing.T, path string) (header []string, records [][]string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, record := range all[1:] {
+		for i, cell := range record {
+			if cell == "" {
+				record[i] = null
+			}
+		}
+	}
+	return all[0], all[1:]
 }

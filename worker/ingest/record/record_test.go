@@ -84,28 +84,37 @@ func appendScratch(rows []scratchRow, b arrow.RecordBatch) []scratchRow {
 	return rows
 }
 
-// readBytes reads one landing file made of data and checks what holds for every file.
-func readBytes(t testing.TB, name string, data []byte, layout Layout) (FileInfo, []scratchRow) {
-	t.Helper()
-	landing := t.TempDir()
-	if err := os.WriteFile(filepath.Join(landing, name), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return readFile(t, landing, name, layout)
+// setup is where a test's landing and scratch files lie.
+type setup struct {
+	landing, scratch string
+	root             *os.Root
 }
 
-func readFile(t testing.TB, landing, name string, layout Layout) (FileInfo, []scratchRow) {
+func newSetup(t testing.TB) *setup {
 	t.Helper()
-	root, err := os.OpenRoot(landing)
+	s := &setup{landing: t.TempDir(), scratch: t.TempDir()}
+	s.open(t)
+	return s
+}
+
+func (s *setup) open(t testing.TB) {
+	t.Helper()
+	root, err := os.OpenRoot(s.landing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer root.Close()
-	w, err := NewWriter(t.TempDir(), layout.Columns)
+	s.root = root
+	t.Cleanup(func() { root.Close() })
+}
+
+// read reads one landing file and checks what holds for every file.
+func (s *setup) read(t testing.TB, name string, layout Layout) (FileInfo, []scratchRow) {
+	t.Helper()
+	w, err := NewWriter(s.scratch, layout.Columns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := Read(context.Background(), root, name, layout, w, 7)
+	info, err := Read(context.Background(), s.root, name, layout, w, 7)
 	if err != nil {
 		t.Fatalf("read %s: %v", name, err)
 	}
@@ -115,7 +124,38 @@ func readFile(t testing.TB, landing, name string, layout Layout) (FileInfo, []sc
 	}
 	rows := readScratch(t, paths)
 	checkInvariants(t, info, rows)
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return info, rows
+}
+
+// readBytes reads one landing file made of data.
+func (s *setup) readBytes(t testing.TB, name string, data []byte, layout Layout) (FileInfo, []scratchRow) {
+	t.Helper()
+	writeFile(t, s.landing, name, data)
+	return s.read(t, name, layout)
+}
+
+func readBytes(t testing.TB, name string, data []byte, layout Layout) (FileInfo, []scratchRow) {
+	t.Helper()
+	return newSetup(t).readBytes(t, name, data, layout)
+}
+
+func readFile(t testing.TB, landing, name string, layout Layout) (FileInfo, []scratchRow) {
+	t.Helper()
+	s := &setup{landing: landing, scratch: t.TempDir()}
+	s.open(t)
+	return s.read(t, name, layout)
+}
+
+func writeFile(t testing.TB, folder, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // checkInvariants checks what holds for every file: rows delivered are rows

@@ -171,7 +171,7 @@ func newSegment(path string, columns int) (*segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create scratch file for records: %w", err)
 	}
-	s := &segment{path: path, file: f, buffer: bufio.NewWriterSize(f, 1<<20)}
+	s := &segment{path: path, file: f, buffer: bufio.NewWriterSize(f, 256<<10)}
 	s.writer, err = file.NewParquetWriterWithError(s.buffer, root, file.WithWriterProps(parquet.NewWriterProperties(
 		parquet.WithDictionaryDefault(false),
 		parquet.WithStats(false),

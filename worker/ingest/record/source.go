@@ -63,6 +63,9 @@ func (in *input) Read(p []byte) (int, error) {
 
 // ReadAt reads anywhere, without hashing.
 func (in *input) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off > in.size {
+		return 0, fmt.Errorf("offset %d is outside of the file", off) // a corrupt file names it
+	}
 	n, err := in.file.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		in.fault = err
@@ -188,8 +191,8 @@ type chunk struct {
 	err  error
 }
 
-func readAhead(r io.Reader) *ahead {
-	const chunks, size = 3, 1 << 18
+func readAhead(r io.Reader, size int64) *ahead {
+	const chunks = 3
 	a := &ahead{
 		full: make(chan chunk, chunks), free: make(chan []byte, chunks),
 		done: make(chan struct{}), ended: make(chan struct{}),
@@ -256,8 +259,11 @@ type window struct {
 	err error
 }
 
-// newWindow makes a window that doubles up to a little more than MaxRecordBytes.
-func newWindow(src io.Reader) *window { return &window{src: src, buf: make([]byte, 1<<20+64)} }
+// newWindow makes a window of size bytes, which doubles until it holds a record
+// a little longer than MaxRecordBytes.
+func newWindow(src io.Reader, size int64) *window {
+	return &window{src: src, buf: make([]byte, size)}
+}
 
 // fill gets more bytes behind those not yet taken, growing buf when they fill
 // it, and tells whether there were any. It may move what is in buf.
@@ -309,14 +315,16 @@ func openText(ctx context.Context, in *input, enc *encoding) (w *window, stop fu
 	if err != nil {
 		return nil, stop, err
 	}
-	a := readAhead(packed)
+	// A small file needs no large buffers, packed or not.
+	size := min(in.size*8, 1<<20) + 64
+	a := readAhead(packed, size/4)
 	free := stop
 	stop = func() { a.close(); free() }
 	var src io.Reader = a
 	if enc.wide != nil {
 		src = transform.NewReader(a, enc.wide.NewDecoder())
 	}
-	w = newWindow(src)
+	w = newWindow(src, size)
 	w.fill()
 	if what := foreign(w.rest()); what != "" {
 		return nil, stop, fmt.Errorf("it is %s", what)

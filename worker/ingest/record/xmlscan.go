@@ -166,7 +166,7 @@ func (x *xmlScanner) next() (xmlToken, error) {
 			if bytes.HasPrefix(tag, []byte("<!--")) {
 				continue
 			}
-			return 0, x.fault("a document type or other declaration")
+			return 0, x.fault("a declaration")
 		}
 		return xmlStart, x.start(tag[1 : len(tag)-1])
 	}
@@ -177,6 +177,9 @@ func (x *xmlScanner) tag() ([]byte, error) {
 	searched := 0
 	for {
 		s := x.buf[x.pos:x.end]
+		if len(s) > 2 && s[1] == '!' && s[2] != '-' && s[2] != '[' {
+			return nil, x.fault("a document type or other declaration")
+		}
 		if n := tagLength(s, &searched); n > 0 {
 			if s[n-1] != '>' {
 				return nil, x.fault("a tag inside a tag")
