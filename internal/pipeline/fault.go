@@ -66,7 +66,13 @@ func (f Faults) sorted() Faults {
 	return slices.Compact(f)
 }
 
-// add appends a fault.
+// add appends a fault. The message becomes one line: engines and parsers like to write several.
 func (f *Faults) add(file string, line, column int, format string, args ...any) {
-	*f = append(*f, Fault{File: file, Line: line, Column: column, Message: fmt.Sprintf(format, args...)})
+	var parts []string
+	for _, part := range strings.Split(fmt.Sprintf(format, args...), "\n") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	*f = append(*f, Fault{File: file, Line: line, Column: column, Message: strings.Join(parts, "; ")})
 }

@@ -192,20 +192,28 @@ func (l *loader) bindModels() {
 			continue
 		}
 		draft.Columns = columns
-		l.checkModel(draft)
-		l.pipeline.Models = append(l.pipeline.Models, draft.Model)
+		// What reads a table that cannot be stored would only repeat the fault.
+		if l.checkStorable(draft) {
+			l.checkModel(draft)
+			l.pipeline.Models = append(l.pipeline.Models, draft.Model)
+		}
 	}
+}
+
+// checkStorable faults columns that a table cannot hold, by name or by type; it returns whether all is well.
+func (l *loader) checkStorable(draft *modelDraft) bool {
+	sound := l.checkOutput(draft.statement, draft.Columns)
+	for _, column := range draft.Columns {
+		if advice := storable(column.Type); advice != "" {
+			l.faults.add(draft.file, draft.headerLines+1, 0, "column %s is %s, which a table cannot hold: %s", column.Name, column.Type, advice)
+			sound = false
+		}
+	}
+	return sound
 }
 
 // checkModel checks a header against the columns of the table and of its inputs.
 func (l *loader) checkModel(draft *modelDraft) {
-	if l.checkOutput(draft.statement, draft.Columns) {
-		for _, column := range draft.Columns {
-			if advice := storable(column.Type); advice != "" {
-				l.faults.add(draft.file, draft.headerLines+1, 0, "column %s is %s, which a table cannot hold: %s", column.Name, column.Type, advice)
-			}
-		}
-	}
 	if draft.partition != nil && draft.Partition.Column != "" {
 		l.checkPartition(draft)
 	}

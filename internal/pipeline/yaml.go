@@ -30,6 +30,22 @@ type document struct {
 
 var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
+// yamlParserFault are the messages of the library's parser, which counts lines from 0 where its scanner counts from 1.
+var yamlParserFault = regexp.MustCompile(`did not find expected (<|node content|'-' indicator|key|',' or)`)
+
+// yamlFault tells what is wrong with a document, and the line; 0 where the library does not say.
+func yamlFault(err error) (line int, message string) {
+	message = err.Error()
+	if match := yamlErrorLine.FindStringSubmatch(message); match != nil {
+		line, _ = strconv.Atoi(match[1])
+		message = message[len(match[0]):]
+	}
+	if line > 0 && yamlParserFault.MatchString(message) {
+		line++
+	}
+	return line, message
+}
+
 // readYAML reads a document; nil where it has faults.
 func readYAML(file string, content []byte, faults *Faults) *document {
 	var top, second yaml.Node
@@ -49,12 +65,7 @@ func readYAML(file string, content []byte, faults *Faults) *document {
 		}
 	}
 	if err != nil {
-		message := err.Error()
-		line := 0
-		if match := yamlErrorLine.FindStringSubmatch(message); match != nil {
-			line, _ = strconv.Atoi(match[1])
-			message = message[len(match[0]):]
-		}
+		line, message := yamlFault(err)
 		faults.add(file, line, 0, "is not YAML: %s", message)
 		return nil
 	}
