@@ -26,6 +26,12 @@ const Protocol = 1
 // MaxPayload is the largest message in bytes, headers included. What may be larger lies in the lake, and its path is sent.
 const MaxPayload = 1 << 20
 
+// MaxMessage is what a message's content may take of MaxPayload, in bytes: proto.Size of events appended together, for example.
+const MaxMessage = MaxPayload - headerRoom
+
+// MaxReport is the most that a report takes, in bytes; texts of a larger one are cut. Some fit into one message of a run's log.
+const MaxReport = MaxMessage / 8
+
 var (
 	// ErrConflict means that somebody else wrote first: read again, and decide again.
 	ErrConflict = errors.New("somebody else wrote first")
@@ -33,7 +39,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrProtocol means a message of another protocol version, or one that cannot be read.
 	ErrProtocol = errors.New("message cannot be read by this version of shoplake")
-	// ErrTooLarge means a message over MaxPayload: split it, or keep the content in the lake and send its path.
+	// ErrTooLarge means a message over MaxMessage: split it, or keep the content in the lake and send its path.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrUnknownOutcome means that the context ended before the server said whether it stored a message: read again.
 	ErrUnknownOutcome = errors.New("it is not known whether the message was stored")

@@ -43,9 +43,9 @@ func marshal(what string, m proto.Message) ([]byte, error) {
 }
 
 func sized(what string, data []byte) error {
-	if len(data) > MaxPayload-headerRoom {
+	if len(data) > MaxMessage {
 		return fmt.Errorf("%s is %d bytes, at most %d fit: %w: split it, or write it to the lake and send its path",
-			what, len(data), MaxPayload-headerRoom, ErrTooLarge)
+			what, len(data), MaxMessage, ErrTooLarge)
 	}
 	return nil
 }

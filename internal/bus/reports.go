@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 )
@@ -22,7 +23,8 @@ const (
 	reportBatch = 256
 )
 
-// Report tells the coordinator what became of an attempt. The same outcome of the same attempt is told once.
+// Report tells the coordinator what became of an attempt. The same outcome of the same attempt is told once. Texts that are
+// not UTF-8 or too long are mended: a report that cannot be sent would lose the outcome.
 func (b *Bus) Report(ctx context.Context, r *dispatchv1.TaskReport) error {
 	what := fmt.Sprintf("report attempt %s of task %s of %s in run %s", r.GetAttemptId(), r.GetTaskId(), r.GetStage(), r.GetRunId())
 	if err := token("run id", r.GetRunId()); err != nil {
@@ -39,12 +41,36 @@ func (b *Bus) Report(ctx context.Context, r *dispatchv1.TaskReport) error {
 	default:
 		return fmt.Errorf("%s: it has no outcome", what)
 	}
+	r = mended(r)
 	data, err := encode("the report of attempt "+r.GetAttemptId(), r, func(r *dispatchv1.TaskReport) { r.ProtocolVersion = Protocol })
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	id := fmt.Sprintf("%s/%s/%s", r.GetRunId(), r.GetAttemptId(), outcome)
 	return b.publish(ctx, what, reportSubject+r.GetRunId(), id, nil, data)
+}
+
+// mended is a copy of a report whose texts can be sent, within MaxReport.
+func mended(r *dispatchv1.TaskReport) *dispatchv1.TaskReport {
+	m := proto.CloneOf(r)
+	texts := []*string{}
+	if failed := m.GetFailed(); failed != nil {
+		texts = append(texts, &failed.Message)
+	}
+	for _, failure := range m.GetSucceeded().GetCheckFailures() {
+		texts = append(texts, &failure.Sample)
+	}
+	for _, text := range texts {
+		*text = strings.ToValidUTF8(*text, "\uFFFD")
+	}
+	for limit := MaxReport / 2; proto.Size(m) > MaxReport && limit > 0; limit /= 2 {
+		for _, text := range texts {
+			if len(*text) > limit {
+				*text = strings.ToValidUTF8((*text)[:limit], "") + "..."
+			}
+		}
+	}
+	return m
 }
 
 // ReportDelivery is a report that stays in the stream until it is acknowledged.
@@ -73,7 +99,8 @@ func (b *Bus) Reports(ctx context.Context) (<-chan ReportDelivery, error) {
 		return nil, err
 	}
 	generation := consumer.CachedInfo().Created
-	out := make(chan ReportDelivery)
+	// Those that come while the coordinator works can be taken together.
+	out := make(chan ReportDelivery, reportBatch)
 	go func() {
 		defer close(out)
 		for ctx.Err() == nil {

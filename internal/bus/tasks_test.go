@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -256,6 +257,31 @@ func TestReports(t *testing.T) {
 	}
 	// The first hears that it is not the reader any more.
 	closed(t, ctx, first)
+}
+
+func TestReportIsMended(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	b := setup(t)
+	failed := started("RUN1", "t1", "A1")
+	failed.Outcome = &dispatchv1.TaskReport_Failed{Failed: &dispatchv1.TaskFailed{Message: "line 1: \xff" + strings.Repeat("é", MaxPayload)}}
+	checked := succeeded("RUN1", "t2", "A2")
+	for range 500 {
+		checked.GetSucceeded().CheckFailures = append(checked.GetSucceeded().CheckFailures,
+			&dispatchv1.CheckFailure{Check: "c", Sample: strings.Repeat("x", 10_000)})
+	}
+	check(t, b.Report(ctx, failed))
+	check(t, b.Report(ctx, checked))
+	reports := must[<-chan ReportDelivery](t)(b.Reports(ctx))
+	d := receive(t, ctx, reports)
+	message := d.Report.GetFailed().GetMessage()
+	if !strings.HasPrefix(message, "line 1: \uFFFDé") || proto.Size(d.Report) > MaxReport {
+		t.Errorf("the message of %d bytes begins with %.20q", len(message), message)
+	}
+	d = receive(t, ctx, reports)
+	if n := len(d.Report.GetSucceeded().GetCheckFailures()); n != 500 || proto.Size(d.Report) > MaxReport {
+		t.Errorf("%d failures in %d bytes", n, proto.Size(d.Report))
+	}
 }
 
 func TestCancels(t *testing.T) {
