@@ -1,6 +1,7 @@
 package server
 
 import (
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,6 +24,19 @@ func sameOrigin(anyHost bool, next http.Handler) http.Handler {
 				http.Error(w, "calls from pages of another origin are refused", http.StatusForbidden)
 				return
 			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// plainJSON lets a POST of JSON be what curl users expect: a unary call by the Connect protocol, whose version header they
+// need not know.
+func plainJSON(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const version = "Connect-Protocol-Version"
+		media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err == nil && media == "application/json" && r.Method == http.MethodPost && r.Header.Get(version) == "" {
+			r.Header.Set(version, "1")
 		}
 		next.ServeHTTP(w, r)
 	})

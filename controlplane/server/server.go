@@ -100,7 +100,7 @@ func (s *Server) Start(ctx context.Context, paths map[string]Handler) error {
 	for path, handler := range paths {
 		mux.Handle(path, handler)
 	}
-	mux.Handle("/", transcoder)
+	mux.Handle("/", plainJSON(transcoder))
 	s.http = &http.Server{Handler: sameOrigin(s.config.Insecure, mux), ReadHeaderTimeout: readHeaderTime, Protocols: protocols()}
 	port := cmux.New(s.listener)
 	port.SetReadTimeout(readHeaderTime)
