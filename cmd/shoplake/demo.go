@@ -194,5 +194,5 @@ func demoResults(ctx context.Context, c *client.Client, out io.Writer, f *format
 		return fmt.Errorf("query daily_revenue: %w", err)
 	}
 	fmt.Fprintln(out)
-	return plotByDay(out, "daily_revenue", g)
+	return plotByDay(out, "daily_revenue", g, 1)
 }

@@ -32,6 +32,7 @@ func newFilesList() *cobra.Command {
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
 				g := &grid{columns: columns("path", "state", "rows_read", "rows_bronze", "rows_quarantined", "size_bytes:bytes", "ingest_time", "run", "sha256", "contract_version", "error")}
 				g.columns[7].only, g.columns[8].only, g.columns[9].only = "json,csv", "json,csv", "json,csv"
+				g.columns[10].sparse = true
 				parent := "sources/" + strings.TrimPrefix(args[0], "sources/")
 				err := pages(limit, func(token string, size int32) (string, int, error) {
 					resp, err := c.Sources.ListFiles(ctx, &shoplakev1.ListFilesRequest{Parent: parent, PageSize: size, PageToken: token})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/guptarohit/asciigraph"
@@ -60,7 +61,7 @@ Tables for people show money in its currency's minor unit; JSON and CSV have eve
 					return fmt.Errorf("query %s: %w", args[0], err)
 				}
 				if plot {
-					return plotByDay(cmd.OutOrStdout(), args[0], g)
+					return plotByDay(cmd.OutOrStdout(), args[0], g, 0)
 				}
 				return out.print(cmd.OutOrStdout(), g)
 			})
@@ -132,71 +133,62 @@ func columnGrid(cols []*shoplakev1.Column) *grid {
 
 func columnType(c *shoplakev1.Column) string { return word(c.GetType().String(), "COLUMN_TYPE_") }
 
-// plotHeight is how many lines a plot has.
-const plotHeight = 12
+// A plot leaves room for its scale on a terminal of 80 columns.
+const (
+	plotHeight = 10
+	plotWidth  = 66
+)
 
-// plotByDay draws the first column of decimals over the days, one curve a currency.
-func plotByDay(w io.Writer, name string, g *grid) error {
+// plotByDay draws the first column of decimals over the days; amounts of different currencies get a plot each, at most as
+// many as are asked for, in the order in which they come (0 for all).
+func plotByDay(w io.Writer, name string, g *grid, most int) error {
+	if len(g.rows) == 0 {
+		_, err := fmt.Fprintln(w, "(no rows)")
+		return err
+	}
 	day, amount, money := -1, -1, -1
 	for j := range g.columns {
-		for _, row := range g.rows {
-			switch row[j].(type) {
-			case client.Date:
-				if day < 0 {
-					day = j
-				}
-			case client.Decimal:
-				if amount < 0 {
-					amount = j
-				}
+		switch g.rows[0][j].(type) {
+		case client.Date:
+			day = j
+		case client.Decimal:
+			if amount < 0 {
+				amount = j
 			}
 		}
 		if g.columns[j].name == "currency" {
 			money = j
 		}
 	}
-	if len(g.rows) == 0 {
-		_, err := fmt.Fprintln(w, "(no rows)")
-		return err
-	}
 	if day < 0 || amount < 0 {
 		return fmt.Errorf("plot %s: it has no day or no amount; print it as a table", name)
 	}
 	var (
-		legends []string
-		series  = map[string][]float64{}
-		first   = g.rows[0][day]
-		last    = g.rows[len(g.rows)-1][day]
+		order  []string
+		series = map[string][]float64{}
 	)
 	for _, row := range g.rows {
-		legend := g.columns[amount].name
+		unit := ""
 		if money >= 0 {
-			legend, _ = row[money].(string)
+			unit, _ = row[money].(string)
 		}
-		if _, known := series[legend]; !known {
-			legends = append(legends, legend)
+		if _, known := series[unit]; !known {
+			order = append(order, unit)
 		}
 		value, _ := row[amount].(client.Decimal)
-		series[legend] = append(series[legend], value.Float64())
+		series[unit] = append(series[unit], value.Float64())
 	}
-	var data [][]float64
-	for _, l := range legends {
-		data = append(data, series[l])
-	}
-	colours := []asciigraph.AnsiColor{asciigraph.Blue, asciigraph.Green, asciigraph.Yellow, asciigraph.Red, asciigraph.Cyan}
-	options := []asciigraph.Option{
-		asciigraph.Height(plotHeight), asciigraph.Width(plotWidth), asciigraph.Precision(0),
-		asciigraph.Caption(fmt.Sprintf("%s by day, %s to %s", g.columns[amount].name, plainCell(first), plainCell(last))),
-	}
-	if len(data) > 1 {
-		options = append(options, asciigraph.SeriesLegends(legends...))
-		if isTerminal(w) {
-			options = append(options, asciigraph.SeriesColors(colours[:min(len(data), len(colours))]...))
+	first, last := g.rows[0][day], g.rows[len(g.rows)-1][day]
+	for i, unit := range order {
+		if most > 0 && i >= most {
+			break
+		}
+		title := strings.TrimSpace(fmt.Sprintf("%s by day %s", g.columns[amount].name, unit))
+		plot := asciigraph.Plot(series[unit], asciigraph.Height(plotHeight), asciigraph.Width(plotWidth), asciigraph.Precision(0),
+			asciigraph.Caption(fmt.Sprintf("%s, %s to %s", title, plainCell(first), plainCell(last))))
+		if _, err := fmt.Fprintf(w, "%s\n\n", plot); err != nil {
+			return err
 		}
 	}
-	_, err := fmt.Fprintln(w, asciigraph.PlotMany(data, options...))
-	return err
+	return nil
 }
-
-// plotWidth leaves room for the scale on a terminal of 80 columns.
-const plotWidth = 68

@@ -41,6 +41,8 @@ type column struct {
 	unit string
 	// only names the formats that have the column; empty is all.
 	only string
+	// sparse columns are left out of a table for people that has nothing in them.
+	sparse bool
 }
 
 func columns(names ...string) []column {
@@ -249,7 +251,7 @@ func writeTable(w io.Writer, g *grid) error {
 		if c.name == "currency" {
 			money = j
 		}
-		if c.only != "" && !strings.Contains(c.only, "table") {
+		if (c.only != "" && !strings.Contains(c.only, "table")) || (c.sparse && g.empty(j)) {
 			continue
 		}
 		shown = append(shown, j)
@@ -275,6 +277,16 @@ func writeTable(w io.Writer, g *grid) error {
 	}
 	_, err := fmt.Fprintln(w, t.Render())
 	return err
+}
+
+// empty tells whether a column holds nulls and zeros only.
+func (g *grid) empty(j int) bool {
+	for _, row := range g.rows {
+		if row[j] != nil && row[j] != int64(0) {
+			return false
+		}
+	}
+	return true
 }
 
 // numeric tells whether a column's values are numbers, which stand to the right.

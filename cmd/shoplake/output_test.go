@@ -157,10 +157,10 @@ func TestAPlotNeedsADayAndAnAmount(t *testing.T) {
 		g.add(client.NewDate(2026, 1, 1+i), "EUR", client.NewDecimal(int64(i*i*100), 2))
 	}
 	var b bytes.Buffer
-	if err := plotByDay(&b, "daily_revenue", g); err != nil || !strings.Contains(b.String(), "revenue by day, 2026-01-01 to 2026-01-20") {
+	if err := plotByDay(&b, "daily_revenue", g, 0); err != nil || !strings.Contains(b.String(), "revenue by day EUR, 2026-01-01 to 2026-01-20") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
-	if err := plotByDay(&b, "x", &grid{columns: columns("a"), rows: [][]any{{"b"}}}); err == nil {
+	if err := plotByDay(&b, "x", &grid{columns: columns("a"), rows: [][]any{{"b"}}}, 0); err == nil {
 		t.Error("text was plotted")
 	}
 }

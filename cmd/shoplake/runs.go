@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -67,8 +68,11 @@ func newRunsGet() *cobra.Command {
 		Example: "  shoplake runs get 01KAR8W9Q0ZC5R0V9M2J6T4XEB",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := runName(args[0])
+			if err != nil {
+				return err
+			}
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
-				name := runName(args[0])
 				run, err := c.Runs.GetRun(ctx, &shoplakev1.GetRunRequest{Name: name})
 				if err != nil {
 					return fmt.Errorf("get %s: %w", name, err)
@@ -97,8 +101,12 @@ func newRunsWatch() *cobra.Command {
 		Example: "  shoplake runs watch 01KAR8W9Q0ZC5R0V9M2J6T4XEB",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := runName(args[0])
+			if err != nil {
+				return err
+			}
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
-				return waitAndPrint(ctx, cmd, c, &out, runName(args[0]))
+				return waitAndPrint(ctx, cmd, c, &out, name)
 			})
 		},
 	}
@@ -118,8 +126,11 @@ func newRunsCancel() *cobra.Command {
 		Example: "  shoplake runs cancel 01KAR8W9Q0ZC5R0V9M2J6T4XEB",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := runName(args[0])
+			if err != nil {
+				return err
+			}
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
-				name := runName(args[0])
 				run, err := c.Runs.CancelRun(ctx, &shoplakev1.CancelRunRequest{Name: name})
 				if err != nil {
 					return fmt.Errorf("cancel %s: %w", name, err)
@@ -133,7 +144,14 @@ func newRunsCancel() *cobra.Command {
 	return cmd
 }
 
-func runName(s string) string { return "runs/" + strings.ToUpper(strings.TrimPrefix(s, "runs/")) }
+// runName takes a run's id with or without the collection before it.
+func runName(s string) (string, error) {
+	run, err := ulid.ParseStrict(strings.ToUpper(strings.TrimPrefix(s, "runs/")))
+	if err != nil {
+		return "", fmt.Errorf("%q is not the id of a run, which has 26 letters and digits; the list is: shoplake runs list", s)
+	}
+	return "runs/" + run.String(), nil
+}
 
 // runGrid is one row a run.
 func runGrid(runs ...*shoplakev1.Run) *grid {
@@ -145,6 +163,8 @@ func runGrid(runs ...*shoplakev1.Run) *grid {
 		case "trigger", "start_time", "end_time", "published_version", "start_date", "end_date", "full_refresh", "pipeline", "trace_id",
 			"error_class", "error_stage", "notices":
 			g.columns[i].only = "json,csv"
+		case "error":
+			g.columns[i].sparse = true
 		}
 	}
 	for _, r := range runs {
@@ -166,6 +186,8 @@ func stageGrid(stages []*shoplakev1.Stage) *grid {
 		switch c.name {
 		case "tasks_done", "start_time", "end_time", "snapshot_id", "depends_on":
 			g.columns[i].only = "json,csv"
+		case "rows_quarantined", "reason", "error":
+			g.columns[i].sparse = true
 		}
 	}
 	for _, s := range stages {

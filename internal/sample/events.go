@@ -259,7 +259,7 @@ func (e *eventDay) step(s *session, kind string, product int, order string) {
 		row.text(eOrder, order)
 		row.text(ePage, "https://shop.example.com/thanks")
 	case kind == "search":
-		row.text(eSearch, categories[r.IntN(len(categories))].nouns[0])
+		row.text(eSearch, categories[r.IntN(len(categories))].nouns[0].name)
 		row.text(ePage, "https://shop.example.com/search")
 	case kind == "checkout":
 		row.text(ePage, "https://shop.example.com/checkout")

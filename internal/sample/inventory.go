@@ -51,6 +51,7 @@ type stockLevel struct {
 
 func newStock(s *shop) *stock {
 	k := &stock{shop: s, r: s.random(streamStock, int(s.Start.Unix()/86400)), sold: make([]int64, s.Products)}
+	first, _ := s.weekOf(0)
 	weekly := float64(s.Orders) * 2.6 * 7 / float64(s.Days)
 	for i := range s.products {
 		share := s.popular.upTo[i]
@@ -61,7 +62,7 @@ func newStock(s *shop) *stock {
 		for range warehouses {
 			reorder := int64(expected*1.5) + 2 + k.r.Int64N(4)
 			k.levels = append(k.levels, stockLevel{
-				onHand: reorder + int64(expected*4*k.r.Float64()), reorder: reorder, restocked: s.Start.AddDate(0, 0, -1-k.r.IntN(60)),
+				onHand: reorder + int64(expected*4*k.r.Float64()), reorder: reorder, restocked: first.AddDate(0, 0, -1-k.r.IntN(60)),
 			})
 		}
 	}

@@ -35,20 +35,33 @@ type product struct {
 type category struct {
 	name          string
 	subcategories []string
-	nouns         []string
-	low, high     float64 // euros
+	nouns         []noun
 	weight        int
 }
 
+// noun is a kind of article with its usual price in euros.
+type noun struct {
+	name  string
+	price float64
+}
+
 var categories = []category{
-	{"Electronics", []string{"Audio", "Phones", "Computers", "Smart home"}, []string{"Headphones", "Speaker", "Phone case", "Charger", "Keyboard", "Monitor", "Smart bulb", "Laptop"}, 15, 1600, 14},
-	{"Home & Kitchen", []string{"Cookware", "Bedding", "Lighting", "Storage"}, []string{"Saucepan", "Duvet", "Desk lamp", "Basket", "Kettle", "Knife set", "Shelf"}, 8, 260, 20},
-	{"Fashion", []string{"Women", "Men", "Shoes", "Accessories"}, []string{"Shirt", "Jacket", "Sneaker", "Scarf", "Dress", "Belt", "Jeans"}, 9, 190, 22},
-	{"Beauty", []string{"Skin", "Hair", "Fragrance"}, []string{"Cream", "Shampoo", "Perfume", "Serum", "Soap"}, 4, 95, 12},
-	{"Sports", []string{"Outdoor", "Fitness", "Cycling"}, []string{"Tent", "Yoga mat", "Dumbbell", "Helmet", "Water bottle", "Backpack"}, 7, 420, 10},
-	{"Toys", []string{"Games", "Building", "Plush"}, []string{"Board game", "Brick set", "Bear", "Puzzle"}, 6, 140, 9},
-	{"Books", []string{"Fiction", "Cooking", "Children", "Science"}, []string{"Novel", "Cookbook", "Picture book", "Atlas"}, 5, 60, 8},
-	{"Garden", []string{"Tools", "Plants", "Furniture"}, []string{"Rake", "Lavender", "Chair", "Hose", "Planter"}, 5, 520, 5},
+	{"Electronics", []string{"Audio", "Phones", "Computers", "Smart home"}, []noun{
+		{"Headphones", 89}, {"Speaker", 120}, {"Phone case", 19}, {"Charger", 25}, {"Keyboard", 70}, {"Monitor", 260}, {"Smart bulb", 18}, {"Laptop", 980},
+	}, 14},
+	{"Home & Kitchen", []string{"Cookware", "Bedding", "Lighting", "Storage"}, []noun{
+		{"Saucepan", 45}, {"Duvet", 80}, {"Desk lamp", 40}, {"Basket", 18}, {"Kettle", 35}, {"Knife set", 95}, {"Shelf", 60},
+	}, 20},
+	{"Fashion", []string{"Women", "Men", "Shoes", "Accessories"}, []noun{
+		{"Shirt", 30}, {"Jacket", 110}, {"Sneaker", 85}, {"Scarf", 25}, {"Dress", 65}, {"Belt", 28}, {"Jeans", 70},
+	}, 22},
+	{"Beauty", []string{"Skin", "Hair", "Fragrance"}, []noun{{"Cream", 22}, {"Shampoo", 9}, {"Perfume", 65}, {"Serum", 34}, {"Soap", 5}}, 12},
+	{"Sports", []string{"Outdoor", "Fitness", "Cycling"}, []noun{
+		{"Tent", 190}, {"Yoga mat", 30}, {"Dumbbell", 35}, {"Helmet", 60}, {"Water bottle", 15}, {"Backpack", 75},
+	}, 10},
+	{"Toys", []string{"Games", "Building", "Plush"}, []noun{{"Board game", 35}, {"Brick set", 60}, {"Bear", 22}, {"Puzzle", 17}}, 9},
+	{"Books", []string{"Fiction", "Cooking", "Children", "Science"}, []noun{{"Novel", 14}, {"Cookbook", 29}, {"Picture book", 13}, {"Atlas", 45}}, 8},
+	{"Garden", []string{"Tools", "Plants", "Furniture"}, []noun{{"Rake", 24}, {"Lavender", 8}, {"Chair", 90}, {"Hose", 32}, {"Planter", 28}}, 5},
 }
 
 var (
@@ -101,13 +114,14 @@ func (s *shop) makeProducts() {
 	for i := range s.Products {
 		r := s.random(streamProduct, i)
 		c := categories[byWeight[r.IntN(len(byWeight))]]
-		sub, noun := c.subcategories[r.IntN(len(c.subcategories))], c.nouns[r.IntN(len(c.nouns))]
+		sub, kind := c.subcategories[r.IntN(len(c.subcategories))], c.nouns[r.IntN(len(c.nouns))]
 		brand := brands[r.IntN(len(brands))]
-		price := c.low * math.Pow(c.high/c.low, math.Pow(r.Float64(), 1.5))
+		// From two thirds of the usual price to twice as much.
+		price := kind.price * math.Pow(3, r.Float64()) * 0.66
 		p := product{
 			id:       fmt.Sprintf("P-%05d", i+1),
-			sku:      fmt.Sprintf("%s-%04d", strings.ToUpper(strings.ReplaceAll(noun, " ", "")[:min(3, len(noun))]), 1000+i),
-			name:     fmt.Sprintf("%s %s %s", brand, adjectives[r.IntN(len(adjectives))], noun),
+			sku:      fmt.Sprintf("%s-%04d", strings.ToUpper(kind.name[:3]), 1000+i),
+			name:     fmt.Sprintf("%s %s %s", brand, adjectives[r.IntN(len(adjectives))], kind.name),
 			category: c.name, subcategory: sub, brand: brand,
 			list:   int64(math.Round(price))*100 - 1 - int64(r.IntN(2))*4,
 			period: 6 + r.IntN(10), offset: r.IntN(16),
