@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
@@ -404,7 +405,7 @@ func (l *leader) onOutcome(ctx context.Context, o outcome) error {
 		return fmt.Errorf("%w: %w", errFenced, o.err)
 	case errors.Is(o.err, lake.ErrMoved) && o.action.Kind == CommitStage:
 		l.Log.InfoContext(ctx, "the table moved; planning the stage again", "run", r.state.RunID, "stage", o.action.Stage, "error", o.err)
-		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageReset{StageReset: &dispatchv1.StageReset{Stage: o.action.Stage, Reason: o.err.Error()}}})
+		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageReset{StageReset: &dispatchv1.StageReset{Stage: o.action.Stage, Reason: sayable(o.err)}}})
 	}
 	r.tries[key]++
 	class := classOf(o.err)
@@ -413,9 +414,9 @@ func (l *leader) onOutcome(ctx context.Context, o outcome) error {
 		return nil // advanceAll begins it again
 	}
 	if o.action.Stage != "" {
-		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: o.action.Stage, Class: class, Message: o.err.Error()}}})
+		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: o.action.Stage, Class: class, Message: sayable(o.err)}}})
 	}
-	return l.append(ctx, r, finished(shoplakev1.RunState_RUN_STATE_FAILED, 0, &Failure{Class: class, Message: o.err.Error()}))
+	return l.append(ctx, r, finished(shoplakev1.RunState_RUN_STATE_FAILED, 0, &Failure{Class: class, Message: sayable(o.err)}))
 }
 
 // stillWanted says whether the state still asks for the action: a stage may have been cancelled while it was planned.
@@ -441,6 +442,16 @@ func (l *leader) afterAppend(ctx context.Context, r *running) {
 		delete(l.runs, r.state.RunID)
 		l.Log.InfoContext(ctx, "run ended", "run", r.state.RunID, "state", r.state.Phase.String(), "trace_id", r.state.Submitted.GetTraceId())
 	}
+}
+
+// sayable is an error as a message can carry it: valid UTF-8, and not longer than a reader would read.
+func sayable(err error) string {
+	const most = 16 << 10
+	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + " ..."
+	}
+	return text
 }
 
 // wait waits for d, or until ctx ends, which it tells by false.

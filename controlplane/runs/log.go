@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
@@ -102,8 +103,32 @@ func (s *State) applyAll(entry bus.LoggedEvents) error {
 	return nil
 }
 
-// append writes events after the state's sequence and applies them. On bus.ErrConflict somebody else wrote: fold, and decide again.
+// append writes events after the state's sequence and applies them. On bus.ErrConflict somebody else wrote: fold, and decide
+// again; the events that did not fit into the messages before may be missing then.
 func (l *Log) append(ctx context.Context, s *State, events ...*dispatchv1.RunEvent) error {
+	for len(events) > 0 {
+		n := messageOf(events)
+		if err := l.appendMessage(ctx, s, events[:n]); err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	return nil
+}
+
+// messageOf is how many of the events fit into one message; one at least.
+func messageOf(events []*dispatchv1.RunEvent) int {
+	const overhead = 64 // of the message, and of each event in it
+	size := overhead
+	for i, e := range events {
+		if size += proto.Size(e) + overhead; size > bus.MaxMessage && i > 0 {
+			return i
+		}
+	}
+	return len(events)
+}
+
+func (l *Log) appendMessage(ctx context.Context, s *State, events []*dispatchv1.RunEvent) error {
 	for _, e := range events {
 		if e.GetTime() == nil {
 			e.Time = timestamppb.Now()

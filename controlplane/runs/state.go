@@ -256,6 +256,9 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) {
 	if r.GetPlanSha256() != plan {
 		return
 	}
+	if r.GetFailed() != nil && r.GetRelease() < t.Release {
+		return // a release that was given up already, or the same report again
+	}
 	begun, released := r.GetStartTime().AsTime(), r.GetReleaseTime().AsTime()
 	if !t.attempts[r.GetAttemptId()] {
 		t.attempts[r.GetAttemptId()] = true
@@ -275,9 +278,6 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) {
 	case *dispatchv1.TaskReport_Succeeded:
 		t.State, t.Done, t.Failure = shoplakev1.TaskState_TASK_STATE_SUCCEEDED, o.Succeeded, nil
 	case *dispatchv1.TaskReport_Failed:
-		if r.GetRelease() < t.Release {
-			return // a release that was given up already
-		}
 		t.Failures++
 		t.Failure = &Failure{Class: o.Failed.GetClass(), Stage: st.Table, Message: o.Failed.GetMessage()}
 		if o.Failed.GetClass() == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && t.Failures < maxAttempts {
