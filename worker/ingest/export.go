@@ -169,11 +169,7 @@ func (t *task) ingestedQuery() string {
 	for i, name := range names {
 		have[i] = derived{name, quote(name)}
 	}
-	from := "(SELECT NULL WHERE false) AS files"
-	if len(rows) > 0 {
-		from = "(VALUES\n" + strings.Join(rows, ",\n") + ") AS files(" + strings.Join(names, ", ") + ")"
-	}
-	return selected(t.Ingested, have, from)
+	return selected(t.Ingested, have, "(VALUES\n"+strings.Join(rows, ",\n")+") AS files("+strings.Join(names, ", ")+")")
 }
 
 // cut shortens text to at most n bytes of whole characters, valid UTF-8 and

@@ -103,6 +103,9 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 }
 
 func run(ctx context.Context, r Request) (_ *Result, err error) {
+	if len(r.Files) == 0 {
+		return &Result{}, nil
+	}
 	r.IngestTime = r.IngestTime.Truncate(time.Microsecond)
 	statement, err := compile(r.Source.Contract, r.TimeZone, r.IngestTime)
 	if err != nil {

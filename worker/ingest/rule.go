@@ -123,7 +123,7 @@ func (s *statement) addFaults(levels [][]*pipeline.ContractColumn, ingestTime ti
       WHEN "#reader_rule" IS NOT NULL THEN ["#reader_rule"]
       WHEN (%s) > 0 THEN list_filter([
         %s], lambda rule: rule IS NOT NULL) END`,
-		strings.Join(faults, " | "), strings.Join(names, ",\n        ")))
+		anyOf(faults), strings.Join(names, ",\n        ")))
 	s.layers = append(s.layers, ruled)
 	return nil
 }
@@ -250,4 +250,17 @@ func (s *statement) bound(c *pipeline.ContractColumn, text string) (limit, compa
 // timestamp is a moment as SQL, cut to microseconds.
 func timestamp(t time.Time) string {
 	return fmt.Sprintf("make_timestamptz(%d)", t.UnixMicro())
+}
+
+// anyOf joins expressions by |, in a tree: a chain of many columns is too deep
+// for the engine's parser.
+func anyOf(exprs []string) string {
+	if len(exprs) == 1 {
+		return exprs[0]
+	}
+	if len(exprs) <= 8 {
+		return strings.Join(exprs, " | ")
+	}
+	half := len(exprs) / 2
+	return "(" + anyOf(exprs[:half]) + ") | (" + anyOf(exprs[half:]) + ")"
 }
