@@ -35,7 +35,7 @@ import (
 
 const (
 	// leaseTTL is how long the coordinator's lease lasts when nobody renews it; another takes over within about that time.
-	leaseTTL = 2 * time.Second
+	leaseTTL = 4 * time.Second
 	// Settle is how long size and time of a landing file must have rested before it is read.
 	Settle = 2 * time.Second
 	// lakeSetting is the setting by which workers see that they have the same lake.
