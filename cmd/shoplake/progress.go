@@ -217,7 +217,10 @@ func (s *screen) rows(most int) []string {
 }
 
 func (s *screen) row(st *shoplakev1.Stage, widest int) string {
-	mark, colour := " ", text.Colors{}
+	var (
+		mark   string
+		colour text.Colors
+	)
 	switch st.GetState() {
 	case shoplakev1.StageState_STAGE_STATE_SUCCEEDED:
 		mark, colour = "✓", text.Colors{text.FgGreen}

@@ -148,7 +148,7 @@ func (l orderLayout) line(b []byte, row *orderRow, coupon string) []byte {
 }
 
 func appendCSV(b, cell []byte) []byte {
-	if bytes.IndexAny(cell, ",\"\n\r") < 0 {
+	if !bytes.ContainsAny(cell, ",\"\n\r") {
 		return append(b, cell...)
 	}
 	b = append(b, '"')

@@ -1,0 +1,76 @@
+# What a contributor can do; `make` alone lists it. Needs Go, gcc (with its C++ library) and make, nothing else.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+BIN := bin/shoplake
+# Build tools have a module of their own, so that their dependencies do not become the program's.
+TOOL := go tool -modfile=tools/go.mod
+# The rules of requests are written in the vocabulary of this module.
+PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
+# Packages with concurrency are tested under the race detector, the others without.
+RACE := ./client/... ./controlplane/... ./worker/... ./internal/bus/...
+TIMEOUT ?= 15m
+
+.PHONY: help
+help: ## List what can be done
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the program into bin/
+	go build -o $(BIN) ./cmd/shoplake
+
+.PHONY: demo
+demo: build ## Make up data, run everything in one process, show the KPIs; ONCE=1 exits when done
+	$(BIN) demo $(if $(ONCE),--once) $(DEMO_FLAGS)
+
+.PHONY: test
+test: lint checkgenerate breaking unit race ## Everything that must hold: linters, generated code, tests, race detector
+
+.PHONY: unit
+unit: ## Test the packages without concurrency of their own
+	go test -timeout $(TIMEOUT) $$(go list ./... | grep -vxF "$$(go list $(RACE))")
+
+.PHONY: race
+race: ## Test the packages with concurrency under the race detector
+	go test -race -timeout $(TIMEOUT) $(RACE)
+
+.PHONY: bench
+bench: ## Rows per second of each stage, beside bare DuckDB on the same files
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./e2e/...
+
+.PHONY: lint
+lint: protos ## go vet, staticcheck, gofmt, buf lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go' | grep -v '^gen/')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on: $$unformatted"; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	$(TOOL) buf lint
+
+.PHONY: protos
+protos: .build/protos/buf/validate/validate.proto ## Fetch the protos of libraries that ours import
+
+.build/protos/buf/validate/validate.proto: Makefile
+	cd / && go mod download $(PROTOVALIDATE)
+	mkdir -p $(@D)
+	cp $$(go env GOMODCACHE)/$(PROTOVALIDATE)/proto/protovalidate/buf/validate/validate.proto $@
+	chmod u+w $@
+	touch $@
+
+.PHONY: generate
+generate: protos ## Generate gen/ from api/
+	$(TOOL) buf generate
+
+.PHONY: checkgenerate
+checkgenerate: protos ## Fail where gen/ is not what api/ generates
+	rm -rf .build/fresh
+	$(TOOL) buf generate -o .build/fresh
+	diff -r .build/fresh/gen gen || { echo "gen/ is stale: run make generate and commit it"; exit 1; }
+
+.PHONY: breaking
+breaking: protos ## Fail where api/ breaks clients of the commit before
+	tools/breaking.sh
+
+.PHONY: clean
+clean: ## Remove what was built, fetched or made up
+	rm -rf bin .build shoplake-demo
