@@ -143,7 +143,7 @@ type ContractColumn struct {
 
 	// DefaultValue is taken where the cell is null, as text that the column's type reads.
 	DefaultValue *string
-	// DefaultColumn names the column whose value is taken where the cell is null.
+	// DefaultColumn names the column whose cell is taken where this one is null; what that column has by default is not.
 	DefaultColumn string
 	// UpperCase stores the value in upper case; where UpperCaseWhen is set, only a value that it matches (RE2). It is no rule.
 	UpperCase     bool

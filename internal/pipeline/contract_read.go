@@ -307,7 +307,7 @@ func (r *contractReader) readDialect(ext map[string]*extension) {
 		}
 	}
 	if format.Delimiter == format.Quote {
-		ext[cmpExt(ext)].fault("is the same as the other: delimiter and quote must differ")
+		ext[namedOf(ext)].fault("is the same as the other: delimiter and quote must differ")
 	}
 	if needs(extEncoding, FormatCSV) {
 		switch text := strings.ToLower(ext[extEncoding].text()); text {
@@ -330,8 +330,8 @@ func (r *contractReader) readDialect(ext map[string]*extension) {
 	}
 }
 
-// cmpExt is the one of delimiter and quote that the contract names.
-func cmpExt(ext map[string]*extension) string {
+// namedOf is the one of delimiter and quote that the contract names, the delimiter where it names both.
+func namedOf(ext map[string]*extension) string {
 	if ext[extDelimiter] != nil {
 		return extDelimiter
 	}
