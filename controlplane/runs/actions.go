@@ -177,8 +177,9 @@ func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		Stage: f.table, StagedPath: path, StagedSha256: sha, PlanPath: checkPath, PlanSha256: checkSHA}}}}, nil
 }
 
-// commit makes the staged files part of the stage's tables: for an ingest quarantine first, bronze last. It may be made
-// again with the same files, by this or another coordinator, until it is known to have happened.
+// commit makes the staged files part of the stage's tables: for an ingest quarantine first, then bronze, and the fate of the
+// files last. Once announced it is made again with the same files, by this or another coordinator, until it is known to have
+// happened: to give up half-way would lose rows or read them twice.
 func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
 	var plan dispatchv1.StagePlan
 	if err := l.readObject(ctx, f.planned.GetPlanPath(), f.planned.GetPlanSha256(), &plan); err != nil {
@@ -219,6 +220,20 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 
 // publish moves `published` to the snapshots of this run, by compare-and-set. A run that changed nothing moves nothing.
 func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
+	// Several stages commit to the tables beside bronze, in an order that the log does not tell: the latest snapshot has it all.
+	ops := map[string]int64{}
+	for _, t := range pipeline.OpsTables() {
+		current, err := l.Lake.Table(ctx, t.Name)
+		if errors.Is(err, lake.ErrNotFound) {
+			continue // nothing was ever ingested
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find the snapshot of %s: %w", t.Name, err)
+		}
+		if current.SnapshotID != 0 {
+			ops[t.Name] = current.SnapshotID
+		}
+	}
 	for {
 		current, revision, err := l.Bus.Published(ctx)
 		if err != nil {
@@ -229,11 +244,12 @@ func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, 
 		if next.Snapshots == nil {
 			next.Snapshots = map[string]int64{}
 		}
-		for _, table := range append(f.stages, pipeline.QuarantineTable, pipeline.IngestedTable) {
+		for _, table := range f.stages {
 			if id := f.snapshots[table]; id != 0 {
 				next.Snapshots[table] = id
 			}
 		}
+		maps.Copy(next.Snapshots, ops)
 		if maps.Equal(next.Snapshots, current.GetSnapshots()) && current.GetPipelineDigest() == next.GetPipelineDigest() {
 			return []*dispatchv1.RunEvent{finished(shoplakev1.RunState_RUN_STATE_SUCCEEDED, current.GetVersion(), nil)}, nil
 		}

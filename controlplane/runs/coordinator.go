@@ -410,8 +410,8 @@ func (l *leader) onOutcome(ctx context.Context, o outcome) error {
 	r.tries[key]++
 	class := classOf(o.err)
 	l.Log.WarnContext(ctx, "a step of the run failed", "run", r.state.RunID, "stage", o.action.Stage, "step", o.action.Kind, "try", r.tries[key], "class", class, "error", o.err)
-	if class == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && r.tries[key] < actionTries {
-		return nil // advanceAll begins it again
+	if o.action.Kind == CommitStage || class == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && r.tries[key] < actionTries {
+		return nil // advanceAll begins it again; a commit that was announced until it is made
 	}
 	if o.action.Stage != "" {
 		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: o.action.Stage, Class: class, Message: sayable(o.err)}}})

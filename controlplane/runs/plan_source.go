@@ -174,11 +174,12 @@ func (l *planner) planIngest(ctx context.Context, source *pipeline.Source, bronz
 			plan.Inputs = append(plan.Inputs, pinned)
 		}
 	}
-	// Quarantine is committed before bronze: a reader who sees the good rows of a file can always find its bad ones.
+	// Quarantine is committed before bronze: whoever sees the good rows of a file can always find its bad ones. A file counts
+	// as ingested when both are there.
 	plan.Outputs = []*dispatchv1.OutputTable{
 		l.output(ops[pipeline.QuarantineTable], replaced[pipeline.QuarantineTable]),
-		l.output(ops[pipeline.IngestedTable], nil),
 		l.output(bronze, replaced[bronze.Name]),
+		l.output(ops[pipeline.IngestedTable], nil),
 	}
 	var total int64
 	for _, file := range read {

@@ -114,7 +114,7 @@ func (st *Stage) Task(id string) *Task {
 	return st.tasks[id]
 }
 
-// Ended says that nothing more will happen to the run.
+// Terminal says that nothing more will happen to the run.
 func (s *State) Terminal() bool {
 	switch s.Phase {
 	case shoplakev1.RunState_RUN_STATE_SUCCEEDED, shoplakev1.RunState_RUN_STATE_FAILED, shoplakev1.RunState_RUN_STATE_CANCELLED:
@@ -136,16 +136,6 @@ func (st *Stage) Terminal() bool {
 // Good says that what depends on the stage may go on.
 func (st *Stage) Good() bool {
 	return st.State == shoplakev1.StageState_STAGE_STATE_SUCCEEDED || st.State == shoplakev1.StageState_STAGE_STATE_UP_TO_DATE
-}
-
-// Snapshot is the snapshot of a table as this run sees it: what the run committed, or else what was there when it began.
-func (s *State) Snapshot(table string) int64 {
-	for _, st := range s.Stages {
-		if id, ok := st.Snapshots[table]; ok {
-			return id
-		}
-	}
-	return s.Pinned[table]
 }
 
 // Apply folds one event into the state. Events that come too late or twice (a report of another attempt after the first
