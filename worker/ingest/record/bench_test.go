@@ -8,6 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/xuri/excelize/v2"
 )
 
 func columns(names ...string) []Column {
@@ -99,4 +103,123 @@ func BenchmarkCSVQuoted(b *testing.B) {
 func BenchmarkNDJSON(b *testing.B) {
 	const n = 300_000
 	benchmarkRead(b, "e.ndjson", eventLines(n), Layout{Format: NDJSON, Columns: eventColumns}, n)
+}
+
+func BenchmarkXLSX(b *testing.B) {
+	const n = 50_000
+	f := excelize.NewFile()
+	defer f.Close()
+	s, err := f.NewStreamWriter("Sheet1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	names := []any{"snapshot_date", "product_id", "sku", "product_name", "category", "warehouse", "unit_cost", "list_price", "stock_on_hand", "reorder_level"}
+	for i := range n + 1 {
+		row := names
+		if i > 0 {
+			row = []any{"2026-03-01", fmt.Sprintf("P-%05d", i), fmt.Sprintf("SKU-%d", i), "A product with a name", "Garden", "Berlin", 12.34, 19.99, i % 1000, 10}
+		}
+		if err := s.SetRow(fmt.Sprintf("A%d", i+1), row); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	data, err := f.WriteToBuffer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	layout := Layout{Format: XLSX}
+	for _, name := range names {
+		layout.Columns = append(layout.Columns, Column{Name: name.(string)})
+	}
+	benchmarkRead(b, "i.xlsx", data.Bytes(), layout, n)
+}
+
+func BenchmarkParquet(b *testing.B) {
+	const n = 50_000
+	benchmarkRead(b, "p.parquet", parquetBytes(b, n), parquetLayout, 2*n)
+}
+
+// BenchmarkJSONScan and BenchmarkJSONText compare the scanner with the strict
+// library that could stand in its place, on the top-level members alone.
+func BenchmarkJSONScan(b *testing.B) {
+	const n = 100_000
+	lines := bytes.Split(bytes.TrimSpace(eventLines(n)), []byte("\n"))
+	compiled, err := compile(Layout{Format: NDJSON, Columns: eventColumns})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &jsonReader{keys: newKeys(compiled), w: &Writer{batch: takeBatch(len(eventColumns))}}
+	for b.Loop() {
+		size := 0
+		for _, line := range lines {
+			if _, ok := r.object(line); !ok || !utf8.Valid(line) {
+				b.Fatal("refused")
+			}
+			r.w.discard()
+			size += len(line)
+		}
+		b.SetBytes(int64(size))
+	}
+	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func BenchmarkJSONText(b *testing.B) {
+	const n = 100_000
+	data := eventLines(n)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		decoder := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
+		for range n {
+			if _, err := decoder.ReadToken(); err != nil {
+				b.Fatal(err)
+			}
+			for decoder.PeekKind() != '}' {
+				if _, err := decoder.ReadValue(); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := decoder.ReadValue(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if _, err := decoder.ReadToken(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkScratch is the writer alone: rows of cells that are in memory.
+func BenchmarkScratch(b *testing.B) {
+	const n = 500_000
+	folder := b.TempDir()
+	raw := bytes.Repeat([]byte("x"), 110)
+	cell := []byte("12345678")
+	for b.Loop() {
+		w, err := NewWriter(folder, orderColumns)
+		if err != nil {
+			b.Fatal(err)
+		}
+		w.begin(0)
+		for range n {
+			for c := range orderColumns {
+				w.text(c, cell)
+			}
+			if err := w.row(raw, int64(len(raw)), nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+		paths, err := w.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, path := range paths {
+			os.Remove(path)
+		}
+	}
+	b.SetBytes(n * int64(len(raw)+len(orderColumns)*12+20))
+	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }

@@ -17,7 +17,7 @@ import (
 
 // Limits of Parquet input beside MaxParquetBytes.
 const (
-	maxFooterBytes  = 64 << 20
+	maxFooterBytes  = 16 << 20
 	parquetBatch    = 4096     // rows held at a time, fewer where they are large
 	parquetBatchMem = 16 << 20 // bytes of values aimed at for a batch
 	// Run lengths can make any number of equal rows of a few bytes: more rows than
@@ -71,7 +71,7 @@ func readParquet(ctx context.Context, in *input, layout *compiled, w *Writer) (f
 	return &r.header.extras, nil
 }
 
-// parquetSignature looks at both ends before the library trusts them.
+// parquetSignature looks at both ends and the schema's depth before the library trusts them.
 func parquetSignature(at io.ReaderAt, size int64) error {
 	head, tail := make([]byte, 4), make([]byte, 8)
 	if size < 12 {
@@ -91,10 +91,15 @@ func parquetSignature(at io.ReaderAt, size int64) error {
 	case string(tail[4:]) != "PAR1":
 		return errors.New("the Parquet file is cut off: it has no footer")
 	}
-	if footer := binary.LittleEndian.Uint32(tail); footer > maxFooterBytes || int64(footer)+12 > size {
-		return fmt.Errorf("the Parquet file's footer claims %d bytes", footer)
+	length := int64(binary.LittleEndian.Uint32(tail))
+	if length > maxFooterBytes || length+12 > size {
+		return fmt.Errorf("the Parquet file's footer claims %d bytes", length)
 	}
-	return nil
+	footer := make([]byte, length)
+	if _, err := at.ReadAt(footer, size-8-length); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return checkSchemaDepth(footer)
 }
 
 // batchRows is how many rows are held at a time.

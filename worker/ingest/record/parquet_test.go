@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,27 @@ func TestParquetDamage(t *testing.T) {
 			damaged := bytes.Clone(whole)
 			damaged[i] ^= []byte{0x01, 0x80, 0xff}[i%3]
 			setup.readBytes(t, "f.parquet", damaged, parquetLayout)
+		}
+	}
+}
+
+// TestParquetDeepSchema has a schema of groups inside each other, on which a
+// recursive reader runs out of stack.
+func TestParquetDeepSchema(t *testing.T) {
+	t.Parallel()
+	for _, levels := range []int{100, 100_000, 1_900_000} {
+		footer := []byte{0x15, 0x02, 0x19, 0xfc}
+		footer = binary.AppendUvarint(footer, uint64(levels+1))
+		for range levels {
+			footer = append(footer, 0x35, 0x02, 0x18, 0x01, 'a', 0x15, 0x02, 0x00)
+		}
+		footer = append(footer, 0x15, 0x02, 0x25, 0x02, 0x18, 0x01, 'a', 0x00) // a leaf: optional INT32
+		footer = append(footer, 0x16, 0x00, 0x19, 0x0c, 0x00)                  // no rows, no row groups
+		data := append([]byte("PAR1"), footer...)
+		data = append(binary.LittleEndian.AppendUint32(data, uint32(len(footer))), "PAR1"...)
+		info, _ := readBytes(t, "f.parquet", data, parquetLayout)
+		if (levels > maxSchemaDepth) != (info.Unreadable != nil) {
+			t.Errorf("%d levels: %v", levels, info.Unreadable)
 		}
 	}
 }

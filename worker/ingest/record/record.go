@@ -43,7 +43,7 @@ const (
 	MaxRawBytes     = 1 << 20   // raw is cut here; raw_size is the whole
 	MaxColumns      = 10_000    // a file with more is unreadable
 	MaxJSONDepth    = 1_000     // a record nested deeper is malformed
-	MaxSharedText   = 256 << 20 // text of a workbook's shared strings; with more it is unreadable
+	MaxSharedText   = 128 << 20 // text of a workbook's shared strings; with more it is unreadable
 	MaxSheetBytes   = 4 << 30   // a workbook's part, unpacked; with more it is unreadable
 	MaxSheetRatio   = 250       // unpacked to packed size of a workbook's part above 64 MiB; beyond it is taken for a zip bomb
 	MaxUnpackRatio  = 1_100     // the same for gzip and zstd above 1 GiB; deflate cannot reach it
