@@ -38,14 +38,15 @@ func TestFileBecomesKPI(t *testing.T) {
 	t.Parallel()
 	s := setup(t, os.DirFS("testdata/tiny"), 2)
 	s.drop("sales", "2026/01.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,10.50\nb,2026-01-06,1,2.25\nbad,2026-01-06,1,-1\n")
+	s.drop("sales", "2026/00.csv", "sale_id,sale_date,version,amount\nmarch,2026-03-09,1,0\n")
 	run, stages := s.daily()
-	s.wantRevenue("", "", "2", "12.7500")
+	s.wantRevenue("", "", "3", "12.7500")
 	s.wantRevenue("2026-01-06", "2026-01-07", "1", "2.2500")
-	if c := run.GetCounts(); c.GetRowsRead() != 3 || c.GetRowsBronze() != 2 || c.GetRowsQuarantined() != 1 {
-		t.Errorf("3 rows were read, 2 good and 1 bad; the run says %v", c)
+	if c := run.GetCounts(); c.GetRowsRead() != 4 || c.GetRowsBronze() != 3 || c.GetRowsQuarantined() != 1 {
+		t.Errorf("4 rows were read, 3 good and 1 bad; the run says %v", c)
 	}
-	if got := stages["silver.sales"].GetPlanned(); len(got) != 1 || got[0].GetPartition() != "2026-01" {
-		t.Errorf("planned %v, want the month 2026-01", got)
+	if got := stages["silver.sales"].GetPlanned(); len(got) != 2 || got[0].GetPartition() != "2026-01" {
+		t.Errorf("planned %v, want the months 2026-01 and 2026-03", got)
 	}
 
 	run, stages = s.daily()
@@ -61,14 +62,19 @@ func TestFileBecomesKPI(t *testing.T) {
 	// A correction moves a sale to another month; a new one comes in a third.
 	s.drop("sales", "2026/02.csv", "sale_id,sale_date,version,amount\na,2026-02-01,2,11\nc,2026-03-01,1,1\n")
 	_, stages = s.daily()
-	s.wantRevenue("", "", "3", "14.2500")
+	s.wantRevenue("", "", "4", "14.2500")
 	s.wantRevenue("2026-01-01", "2026-02-01", "1", "2.2500")
 	if got := stages["silver.sales"].GetPlanned(); len(got) != 3 {
 		t.Errorf("planned %v, want three months: the one the sale left among them", got)
 	}
 
-	// The first file comes again with other content: its old rows go.
+	// The first file comes again with other content: its old rows go. What shares a data file with it stays as it is.
 	s.drop("sales", "2026/01.csv", "sale_id,sale_date,version,amount\nb,2026-01-06,1,100\n")
-	s.daily()
-	s.wantRevenue("", "", "3", "112.0000")
+	_, stages = s.daily()
+	for _, p := range stages["silver.sales"].GetPlanned() {
+		if p.GetPartition() == "2026-03" {
+			t.Errorf("nothing of March changed, but it is built: %s", p.GetReason())
+		}
+	}
+	s.wantRevenue("", "", "4", "112.0000")
 }

@@ -259,8 +259,8 @@ func (w *Worker) readObject(ctx context.Context, path, sha string, m proto.Messa
 func classOf(err error) dispatchv1.ErrorClass {
 	var refused *engine.Error
 	switch {
-	case errors.Is(err, transform.ErrNullPartition):
-		return dispatchv1.ErrorClass_ERROR_CLASS_BAD_DATA
+	case errors.Is(err, transform.ErrStrays):
+		return dispatchv1.ErrorClass_ERROR_CLASS_BUG
 	case errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrDiskFull):
 		return dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT
 	case errors.As(err, &refused):

@@ -143,7 +143,7 @@ func (l *planner) touched(ctx context.Context, model *pipeline.Model, inputs []*
 		var err error
 		switch {
 		case in.Relation == pipeline.RelationSame && whole != "":
-			parts, err = l.partitionsOf(ctx, model, in, in.files, whole)
+			parts, err = l.partitionsOf(ctx, model, in, in.files, []viewed{view(in.Table, in.columns, in.files)}, whole)
 		case in.Relation == pipeline.RelationSame && in.changed():
 			parts, err = l.touchedBySame(ctx, model, in)
 		case in.Relation == pipeline.RelationAsOf && whole == "" && in.changed():

@@ -19,7 +19,7 @@ func (l *planner) query(ctx context.Context, tables []viewed, sql string, params
 	}
 	defer session.Close()
 	for _, t := range tables {
-		if err := session.Table(ctx, t.name, t.columns, t.files, ""); err != nil {
+		if err := session.Table(ctx, t.name, t.columns, t.files, t.where); err != nil {
 			return fmt.Errorf("open the files of %s: %w", t.name, err)
 		}
 	}
@@ -45,6 +45,20 @@ type viewed struct {
 	name    string
 	columns []engine.Column
 	files   []string
+	// where is a condition over the columns; empty for all rows.
+	where string
+}
+
+// changedRows shows the rows of the files that were added and removed under a name. Of bronze, rows that were only carried
+// from a replaced file into its successor did not change, and are left out.
+func changedRows(name string, in *inputState) []viewed {
+	changed := view(name, in.columns, in.added, in.removed)
+	if !strings.HasPrefix(in.Table, "bronze.") || len(in.added) == 0 || len(in.removed) == 0 {
+		return []viewed{changed}
+	}
+	const version = `{'file': _source_file, 'run': _run_id}`
+	changed.where = version + ` NOT IN (SELECT ` + version + ` FROM planning.added INTERSECT SELECT ` + version + ` FROM planning.removed)`
+	return []viewed{view("planning.added", in.columns, in.added), view("planning.removed", in.columns, in.removed), changed}
 }
 
 func view(name string, columns []pipeline.Column, files ...[]lake.File) viewed {
@@ -137,15 +151,16 @@ func (l *planner) filesHolding(ctx context.Context, table *lake.Table, column, p
 
 // partitionExpr is the SQL of a partition's text, as the lake writes it.
 func partitionExpr(t pipeline.Transform, column string) string {
+	text := fmt.Sprintf(`CAST(%q AS VARCHAR)`, column)
 	if t == pipeline.TransformMonth {
-		return fmt.Sprintf(`strftime(%q, '%%Y-%%m')`, column)
+		text = fmt.Sprintf(`strftime(%q, '%%Y-%%m')`, column)
 	}
-	return fmt.Sprintf(`CAST(%q AS VARCHAR)`, column)
+	return fmt.Sprintf(`coalesce(%s, '%s')`, text, pipeline.NullPartition)
 }
 
 // partitionsOf are the model's partitions that files of an input belong to. The files' own partitions tell it where they
-// are as fine as the model's; else the files are read.
-func (l *planner) partitionsOf(ctx context.Context, model *pipeline.Model, in *inputState, files []lake.File, reason string) (map[string]string, error) {
+// are as fine as the model's; else the rows are read.
+func (l *planner) partitionsOf(ctx context.Context, model *pipeline.Model, in *inputState, files []lake.File, rows []viewed, reason string) (map[string]string, error) {
 	parts := map[string]string{}
 	if pipeline.Aligned(in.partition, model.Partition) && in.partition.Column == in.Column {
 		for _, file := range files {
@@ -160,8 +175,8 @@ func (l *planner) partitionsOf(ctx context.Context, model *pipeline.Model, in *i
 	if strings.HasPrefix(in.Table, "bronze.") {
 		because = `min(_source_file) || CASE WHEN count(DISTINCT _source_file) > 1 THEN ' and ' || (count(DISTINCT _source_file) - 1) || ' more' ELSE '' END`
 	}
-	err := l.query(ctx, []viewed{view(in.Table, in.columns, files)},
-		fmt.Sprintf(`SELECT %s AS part, %s FROM %s GROUP BY part HAVING part IS NOT NULL`, partitionExpr(model.Partition.Transform, in.Column), because, in.Table), nil,
+	err := l.query(ctx, rows,
+		fmt.Sprintf(`SELECT %s AS part, %s FROM %s GROUP BY part`, partitionExpr(model.Partition.Transform, in.Column), because, in.Table), nil,
 		func(v []any) error {
 			part, _ := v[0].(string)
 			parts[part] = reason
@@ -179,14 +194,14 @@ func (l *planner) partitionsOf(ctx context.Context, model *pipeline.Model, in *i
 // touchedBySame are the partitions of an input's changed rows and, within the model's reach, those that hold the same keys.
 func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *inputState) (map[string]string, error) {
 	changed := append(in.added[:len(in.added):len(in.added)], in.removed...)
-	parts, err := l.partitionsOf(ctx, model, in, changed, in.Table+" changed")
+	parts, err := l.partitionsOf(ctx, model, in, changed, changedRows(in.Table, in), in.Table+" changed")
 	if err != nil || model.Reach.Kind == pipeline.ReachNone {
 		return parts, err
 	}
 	reached := in.Table + " changed within reach"
 	if model.Reach.Kind == pipeline.ReachDays {
 		var days []string
-		err := l.query(ctx, []viewed{view(in.Table, in.columns, changed)},
+		err := l.query(ctx, changedRows(in.Table, in),
 			fmt.Sprintf(`SELECT DISTINCT CAST(%q AS VARCHAR) FROM %s WHERE %q IS NOT NULL`, in.Column, in.Table, in.Column), nil,
 			func(v []any) error { day, _ := v[0].(string); days = append(days, day); return nil })
 		if err != nil {
@@ -204,7 +219,7 @@ func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *
 		keys = append(keys, fmt.Sprintf("%q", k))
 	}
 	before := view("planning.before", in.columns, in.files, in.removed)
-	err = l.query(ctx, []viewed{before, view("planning.changed", in.columns, changed)},
+	err = l.query(ctx, append(changedRows("planning.changed", in), before),
 		fmt.Sprintf(`SELECT DISTINCT %s AS part FROM planning.before SEMI JOIN planning.changed USING (%s)`,
 			partitionExpr(model.Partition.Transform, in.Column), strings.Join(keys, ", ")), nil,
 		func(v []any) error {

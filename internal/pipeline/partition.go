@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// NullPartition is the partition of rows whose partition column is null.
+const NullPartition = "__null__"
+
 // Aligned says whether the partitions of an input tell those of a model: both are of a date, and the input's are as fine or finer.
 func Aligned(input, model Partition) bool {
 	switch model.Transform {
@@ -19,7 +22,7 @@ func Aligned(input, model Partition) bool {
 
 // Coarsen is the partition, by a transform, that a finer (or equal) partition lies in: of the day 2026-01-15 the month 2026-01.
 func Coarsen(t Transform, partition string) string {
-	if t == TransformMonth && len(partition) > len("2006-01") {
+	if t == TransformMonth && partition != NullPartition && len(partition) > len("2006-01") {
 		return partition[:len("2006-01")]
 	}
 	return partition
@@ -27,6 +30,9 @@ func Coarsen(t Transform, partition string) string {
 
 // Days are the first and the last day of partitions from one to another. Partitions that are no dates have none.
 func Days(t Transform, from, to string) (first, last string) {
+	if from == NullPartition || to == NullPartition {
+		return "", ""
+	}
 	if t != TransformMonth {
 		return from, to
 	}
@@ -39,7 +45,7 @@ func Days(t Transform, from, to string) (first, last string) {
 
 // Within splits touched partitions (each with its reason) into those that an interval of business days lets build and those
 // outside. from is inclusive, to exclusive, either may be empty; a partition that overlaps the interval is built whole.
-// A table that is not partitioned by date is always built.
+// Rows without a date lie outside every interval. A table that is not partitioned by date is always built.
 func Within(p Partition, touched map[string]string, from, to string) (build, outside map[string]string) {
 	if p.Transform != TransformDay && p.Transform != TransformMonth || from == "" && to == "" {
 		return touched, nil
@@ -47,7 +53,7 @@ func Within(p Partition, touched map[string]string, from, to string) (build, out
 	build, outside = map[string]string{}, map[string]string{}
 	for partition, reason := range touched {
 		first, last := Days(p.Transform, partition, partition)
-		if (to == "" || first < to) && (from == "" || last >= from) {
+		if partition != NullPartition && (to == "" || first < to) && (from == "" || last >= from) {
 			build[partition] = reason
 		} else {
 			outside[partition] = reason
@@ -81,7 +87,7 @@ func TouchedAsOf(t Transform, changed, partitions []string) []string {
 	}
 	earliest := slices.Min(changed)
 	for _, partition := range partitions {
-		if _, last := Days(t, partition, partition); last >= earliest {
+		if _, last := Days(t, partition, partition); last >= earliest || partition == NullPartition {
 			touched[partition] = true
 		}
 	}

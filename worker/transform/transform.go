@@ -20,8 +20,8 @@ import (
 	"github.com/shoplake/shoplake/internal/pipeline"
 )
 
-// ErrNullPartition means that a model yields rows without a partition.
-var ErrNullPartition = errors.New("the model yields rows whose partition column is null: give them a value, or leave them out, in the model's SQL")
+// ErrStrays means that a model moves rows to other partitions than those of its input.
+var ErrStrays = errors.New("partition the model by the column that its input is read by, name that column in the header (-- input T: same(column)), or say how far rows move (-- reach: ...)")
 
 var tracer = otel.Tracer("github.com/shoplake/shoplake/worker/transform")
 
@@ -90,7 +90,7 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 	if err := session.Materialize(ctx, scratch+".result", model.SQL); err != nil {
 		return nil, fmt.Errorf("compute %s: %w", model.Table, err)
 	}
-	if err := refuseNullPartitions(ctx, session, model); err != nil {
+	if err := refuseStrays(ctx, session, model, r.Task.GetPartitions()); err != nil {
 		return nil, err
 	}
 	for _, partition := range r.Task.GetPartitions() {
@@ -136,8 +136,10 @@ func openInput(ctx context.Context, session *engine.Session, model *pipeline.Mod
 	case pipeline.ReachAny:
 		return openReached(ctx, session, model.Reach.By, within, i, pinned.GetTable(), columns, files)
 	case pipeline.ReachDays:
-		first, last := pipeline.Days(model.Partition.Transform, slices.Min(partitions), slices.Max(partitions))
-		within = fmt.Sprintf("%q BETWEEN DATE %s - %d AND DATE %s + %d", input.Column, literal(first), model.Reach.Days, literal(last), model.Reach.Days)
+		if dated := slices.DeleteFunc(slices.Clone(partitions), func(p string) bool { return p == pipeline.NullPartition }); len(dated) > 0 {
+			first, last := pipeline.Days(model.Partition.Transform, slices.Min(dated), slices.Max(dated))
+			within += fmt.Sprintf(" OR %q BETWEEN DATE %s - %d AND DATE %s + %d", input.Column, literal(first), model.Reach.Days, literal(last), model.Reach.Days)
+		}
 	}
 	return session.Table(ctx, pinned.GetTable(), columns, files, within)
 }
@@ -159,13 +161,19 @@ func openReached(ctx context.Context, session *engine.Session, by []string, with
 	return session.Define(ctx, table, fmt.Sprintf("SELECT i.* FROM %s AS i SEMI JOIN %s AS k ON %s", all, keys, strings.Join(on, " AND ")))
 }
 
-func refuseNullPartitions(ctx context.Context, session *engine.Session, model *pipeline.Model) error {
-	n, err := count(ctx, session, fmt.Sprintf("SELECT count(*) FROM %s.result WHERE %q IS NULL", scratch, model.Partition.Column))
+// refuseStrays fails where a model without reach yields rows of other partitions than those it was given the rows of: no task
+// would ever build these.
+func refuseStrays(ctx context.Context, session *engine.Session, model *pipeline.Model, partitions []string) error {
+	if model.Reach.Kind != pipeline.ReachNone {
+		return nil // with reach, rows of other partitions are those that other tasks build
+	}
+	n, err := count(ctx, session, fmt.Sprintf("SELECT count(*) FROM %s.result WHERE %s NOT IN (%s)",
+		scratch, partitionExpr(model.Partition.Transform, model.Partition.Column), quoteAll(partitions)))
 	if err != nil {
 		return fmt.Errorf("compute %s: %w", model.Table, err)
 	}
 	if n > 0 {
-		return fmt.Errorf("%s: %d rows have no %s: %w", model.Table, n, model.Partition.Column, ErrNullPartition)
+		return fmt.Errorf("%s: %d rows have a %s outside the partitions that their input rows were read from: %w", model.Table, n, model.Partition.Column, ErrStrays)
 	}
 	return nil
 }
@@ -189,10 +197,11 @@ func count(ctx context.Context, session *engine.Session, sql string) (int64, err
 
 // partitionExpr is the SQL of a partition's text, as the lake writes it.
 func partitionExpr(t pipeline.Transform, column string) string {
+	text := fmt.Sprintf(`CAST(%q AS VARCHAR)`, column)
 	if t == pipeline.TransformMonth {
-		return fmt.Sprintf(`strftime(%q, '%%Y-%%m')`, column)
+		text = fmt.Sprintf(`strftime(%q, '%%Y-%%m')`, column)
 	}
-	return fmt.Sprintf(`CAST(%q AS VARCHAR)`, column)
+	return fmt.Sprintf(`coalesce(%s, '%s')`, text, pipeline.NullPartition)
 }
 
 // EngineColumns are the columns of a plan as the engine takes them.
