@@ -38,8 +38,6 @@ const (
 	leaseTTL = 4 * time.Second
 	// Settle is how long size and time of a landing file must have rested before it is read.
 	Settle = 2 * time.Second
-	// lakeSetting is the setting by which workers see that they have the same lake.
-	lakeSetting = "lake"
 )
 
 // Config is what a control plane works with.
@@ -155,10 +153,10 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 
 // claimLake makes the lake the one that workers must have, or refuses another one than they had.
 func claimLake(ctx context.Context, b *bus.Bus, l *lake.Lake) error {
-	known, _, err := b.Setting(ctx, lakeSetting)
+	known, _, err := b.Setting(ctx, bus.LakeSetting)
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
-		if _, err := b.PutSetting(ctx, lakeSetting, []byte(l.ID())); err != nil {
+		if _, err := b.PutSetting(ctx, bus.LakeSetting, []byte(l.ID())); err != nil {
 			return fmt.Errorf("tell workers which lake this is: %w", err)
 		}
 		return nil

@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
@@ -47,8 +49,40 @@ func (j *job) ingest(ctx context.Context) (*dispatchv1.TaskSucceeded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return j.stage(ctx, j.ingested(source, result.Files), &dispatchv1.TaskSucceeded{RowsIn: result.RowsRead})
+	return j.stage(ctx, j.ingested(source, result.Files), &dispatchv1.TaskSucceeded{RowsIn: result.RowsRead, Notices: notices(source.Name, result.Landing)})
 }
+
+// notices says which files could not be read, and which columns the contract does not know.
+func notices(source string, files []ingest.FileResult) []string {
+	var list []string
+	var unreadable int
+	unknown := map[string]string{} // a column and the first file that has it
+	for _, f := range files {
+		if f.Unreadable != nil {
+			if unreadable++; unreadable <= unreadableShown {
+				list = append(list, fmt.Sprintf("%s: %s could not be read: %v", source, f.Path, f.Unreadable))
+			}
+		}
+		for _, column := range f.ExtraColumns {
+			if _, ok := unknown[column]; !ok {
+				unknown[column] = f.Path
+			}
+		}
+	}
+	if unreadable > unreadableShown {
+		list = append(list, fmt.Sprintf("%s: %d more files could not be read: see `shoplake files list %s`", source, unreadable-unreadableShown, source))
+	}
+	for _, column := range slices.Sorted(maps.Keys(unknown))[:min(len(unknown), unknownShown)] {
+		list = append(list, fmt.Sprintf("%s: the contract does not know the column %q (%s): its cells are kept in _extra", source, column, unknown[column]))
+	}
+	return list
+}
+
+const (
+	// unreadableShown and unknownShown bound the notices of one task.
+	unreadableShown = 3
+	unknownShown    = 10
+)
 
 // carry copies the rows that stay of bronze and quarantine files that are replaced.
 func (j *job) carry(ctx context.Context) (*dispatchv1.TaskSucceeded, error) {

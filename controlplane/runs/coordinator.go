@@ -144,6 +144,9 @@ func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 	if err := l.loadOpenRuns(ctx); err != nil {
 		return err
 	}
+	if err := l.fenceCommits(ctx); err != nil {
+		return err
+	}
 	tick := time.NewTicker(lookAround)
 	defer tick.Stop()
 	l.countSlots(ctx)
@@ -221,6 +224,28 @@ func (l *leader) load(ctx context.Context, runID string) error {
 		return nil
 	}
 	l.runs[runID] = r
+	return nil
+}
+
+// fenceCommits writes the leader's epoch into the tables that announced commits name: a coordinator that slept, and wakes up
+// in the middle of one, is refused.
+func (l *leader) fenceCommits(ctx context.Context) error {
+	for _, r := range l.runs {
+		for _, st := range r.state.Stages {
+			if st.State != shoplakev1.StageState_STAGE_STATE_COMMITTING {
+				continue
+			}
+			var plan dispatchv1.StagePlan
+			if err := l.readObject(ctx, st.Planned.GetPlanPath(), st.Planned.GetPlanSha256(), &plan); err != nil {
+				return fmt.Errorf("read the plan of %s: %w", st.Table, err)
+			}
+			for _, out := range plan.GetOutputs() {
+				if err := l.Lake.Fence(ctx, out.GetTable(), l.epoch); err != nil {
+					return fmt.Errorf("take over the commit of %s: %w", out.GetTable(), err)
+				}
+			}
+		}
+	}
 	return nil
 }
 

@@ -158,7 +158,11 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 			s.Notices = append(s.Notices, k.StageUpToDate.GetNotices()...)
 		})
 	case *dispatchv1.RunEvent_Task:
-		return s.onStage(k.Task.GetStage(), func(st *Stage) { st.report(k.Task, at) })
+		return s.onStage(k.Task.GetStage(), func(st *Stage) {
+			if st.report(k.Task, at) {
+				s.Notices = append(s.Notices, noticesOf(st.Table, k.Task.GetSucceeded())...)
+			}
+		})
 	case *dispatchv1.RunEvent_StageChecking:
 		return s.onStage(k.StageChecking.GetStage(), func(st *Stage) {
 			st.State, st.Checking = shoplakev1.StageState_STAGE_STATE_CHECKING, k.StageChecking
@@ -233,21 +237,21 @@ func (st *Stage) reset(reason string) {
 	st.StagedPath, st.StagedSHA256, st.Committing = "", "", 0
 }
 
-// report folds what a worker said of an attempt. The first result recorded for a task wins.
-func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) {
+// report folds what a worker said of an attempt, and tells whether it is the result of the task: the first one recorded wins.
+func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 	t := st.Task(r.GetTaskId())
 	if t == nil || st.Planned == nil || t.Done != nil || t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
-		return
+		return false
 	}
 	plan := st.Planned.GetPlanSha256()
 	if r.GetTaskId() == checkTask {
 		plan = st.Checking.GetPlanSha256()
 	}
 	if r.GetPlanSha256() != plan {
-		return
+		return false
 	}
 	if r.GetFailed() != nil && r.GetRelease() < t.Release {
-		return // a release that was given up already, or the same report again
+		return false // a release that was given up already, or the same report again
 	}
 	begun, released := r.GetStartTime().AsTime(), r.GetReleaseTime().AsTime()
 	if !t.attempts[r.GetAttemptId()] {
@@ -267,15 +271,28 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) {
 		}
 	case *dispatchv1.TaskReport_Succeeded:
 		t.State, t.Done, t.Failure = shoplakev1.TaskState_TASK_STATE_SUCCEEDED, o.Succeeded, nil
+		return true
 	case *dispatchv1.TaskReport_Failed:
 		t.Failures++
 		t.Failure = &Failure{Class: o.Failed.GetClass(), Stage: st.Table, Message: o.Failed.GetMessage()}
 		if o.Failed.GetClass() == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && t.Failures < maxAttempts {
 			t.State, t.Release, t.QueuedAt = shoplakev1.TaskState_TASK_STATE_QUEUED, t.Release+1, at
-			return
+			return false
 		}
 		t.State = shoplakev1.TaskState_TASK_STATE_FAILED
 	}
+	return false
+}
+
+// noticesOf are what a result says that a person should know: the worker's own words, and checks of severity warn.
+func noticesOf(table string, done *dispatchv1.TaskSucceeded) []string {
+	notices := done.GetNotices()
+	for _, f := range done.GetCheckFailures() {
+		if f.GetSeverity() != "error" {
+			notices = append(notices, fmt.Sprintf("%s: check %s found %d rows, for example %s", table, f.GetCheck(), f.GetRows(), f.GetSample()))
+		}
+	}
+	return notices
 }
 
 // settle draws the conclusions of a change to a stage: a task that failed for good fails it, and what depends on it is blocked.

@@ -1191,6 +1191,8 @@ type TaskSucceeded struct {
 	RowsQuarantined int64  `protobuf:"varint,6,opt,name=rows_quarantined,json=rowsQuarantined,proto3" json:"rows_quarantined,omitempty"`
 	// Of a check: the checks that failed.
 	CheckFailures []*CheckFailure `protobuf:"bytes,7,rep,name=check_failures,json=checkFailures,proto3" json:"check_failures,omitempty"`
+	// What a person should know though nothing failed: columns that the contract does not know, files that could not be read.
+	Notices       []string `protobuf:"bytes,8,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1270,6 +1272,13 @@ func (x *TaskSucceeded) GetRowsQuarantined() int64 {
 func (x *TaskSucceeded) GetCheckFailures() []*CheckFailure {
 	if x != nil {
 		return x.CheckFailures
+	}
+	return nil
+}
+
+func (x *TaskSucceeded) GetNotices() []string {
+	if x != nil {
+		return x.Notices
 	}
 	return nil
 }
@@ -1631,7 +1640,7 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\vplan_sha256\x18\x0e \x01(\tR\n" +
 	"planSha256B\t\n" +
 	"\aoutcome\"\r\n" +
-	"\vTaskStarted\"\x9c\x02\n" +
+	"\vTaskStarted\"\xb6\x02\n" +
 	"\rTaskSucceeded\x12\x1f\n" +
 	"\voutput_path\x18\x01 \x01(\tR\n" +
 	"outputPath\x12#\n" +
@@ -1640,7 +1649,8 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\brows_out\x18\x04 \x01(\x03R\arowsOut\x12\x1b\n" +
 	"\tbytes_out\x18\x05 \x01(\x03R\bbytesOut\x12)\n" +
 	"\x10rows_quarantined\x18\x06 \x01(\x03R\x0frowsQuarantined\x12I\n" +
-	"\x0echeck_failures\x18\a \x03(\v2\".shoplake.dispatch.v1.CheckFailureR\rcheckFailures\"l\n" +
+	"\x0echeck_failures\x18\a \x03(\v2\".shoplake.dispatch.v1.CheckFailureR\rcheckFailures\x12\x18\n" +
+	"\anotices\x18\b \x03(\tR\anotices\"l\n" +
 	"\fCheckFailure\x12\x14\n" +
 	"\x05check\x18\x01 \x01(\tR\x05check\x12\x1a\n" +
 	"\bseverity\x18\x02 \x01(\tR\bseverity\x12\x12\n" +
