@@ -35,7 +35,7 @@ func readParquet(ctx context.Context, in *input, layout *compiled, w *Writer) (f
 	}
 	defer func() {
 		if fault := recover(); fault != nil {
-			found, err = nil, fmt.Errorf("Parquet file is corrupt: %v", fault)
+			found, err = nil, fmt.Errorf("the Parquet file is corrupt: %v", fault)
 		}
 	}()
 	if err := parquetSignature(at, size); err != nil {
@@ -49,10 +49,10 @@ func readParquet(ctx context.Context, in *input, layout *compiled, w *Writer) (f
 		return nil, fmt.Errorf("open Parquet file: %w", err)
 	}
 	if n := f.MetaData().Schema.NumColumns(); n > MaxColumns {
-		return nil, fmt.Errorf("Parquet file has %d columns, at most %d are read", n, MaxColumns)
+		return nil, fmt.Errorf("the Parquet file has %d columns, at most %d are read", n, MaxColumns)
 	}
 	if rows := f.NumRows(); rows > 10_000_000 && rows/maxRowsPerByte > in.size {
-		return nil, fmt.Errorf("Parquet file of %d bytes claims %d rows; taken for a bomb", in.size, rows)
+		return nil, fmt.Errorf("the Parquet file of %d bytes claims %d rows; taken for a bomb", in.size, rows)
 	}
 	if err := rehearse(ctx, f); err != nil {
 		return nil, err
@@ -260,7 +260,7 @@ func (r *parquetReader) read(ctx context.Context, arrows *pqarrow.FileReader, ro
 		return fmt.Errorf("read Parquet file: %w", err)
 	}
 	if got != rows {
-		return fmt.Errorf("Parquet file is corrupt: it promises %d rows and holds %d", rows, got)
+		return fmt.Errorf("the Parquet file is corrupt: it promises %d rows and holds %d", rows, got)
 	}
 	return nil
 }

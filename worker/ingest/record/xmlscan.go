@@ -68,7 +68,7 @@ func newXMLScanner(r io.Reader) (*xmlScanner, error) {
 		if name != "" && name != "utf-8" && name != "utf8" && name != "us-ascii" && !strings.HasPrefix(name, "utf-16") {
 			enc, err := htmlindex.Get(name)
 			if err != nil {
-				return nil, fmt.Errorf("XML in an unknown encoding %q", name)
+				return nil, fmt.Errorf("its XML is in an unknown encoding %q", name)
 			}
 			return recoded(x, enc.NewDecoder()), nil
 		}
@@ -120,7 +120,7 @@ func (x *xmlScanner) fault(what string) error {
 	if x.err != nil && x.err != io.EOF {
 		return x.err
 	}
-	return errors.New("XML is not well-formed: " + what)
+	return errors.New("its XML is not well-formed: " + what)
 }
 
 // next gives the next token; io.EOF behind a whole document. What it left in
