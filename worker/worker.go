@@ -130,12 +130,9 @@ func Start(ctx context.Context, c Config) (*Worker, error) {
 	return w, nil
 }
 
-// LakeSetting is the name of the setting that holds the lake's id.
-const LakeSetting = "lake"
-
 // sameLake refuses a folder that is another lake than the control plane's: better now than when a task fails.
 func sameLake(ctx context.Context, b *bus.Bus, l *lake.Lake) error {
-	id, _, err := b.Setting(ctx, LakeSetting)
+	id, _, err := b.Setting(ctx, bus.LakeSetting)
 	if err != nil {
 		return fmt.Errorf("ask which lake the control plane uses (is one running?): %w", err)
 	}

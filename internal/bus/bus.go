@@ -41,6 +41,8 @@ var (
 	ErrProtocol = errors.New("message cannot be read by this version of shoplake")
 	// ErrTooLarge means a message over MaxMessage: split it, or keep the content in the lake and send its path.
 	ErrTooLarge = errors.New("message is too large")
+	// ErrNotPermitted means that the server's permissions for this user do not let it do this.
+	ErrNotPermitted = errors.New("the NATS server does not permit this to this user: check its credentials, and the permissions that the server gives it")
 	// ErrUnknownOutcome means that the context ended before the server said whether it stored a message: read again.
 	ErrUnknownOutcome = errors.New("it is not known whether the message was stored")
 )
@@ -68,6 +70,7 @@ type Bus struct {
 	replicas int
 	// attempt is how long one try of a request may take before its outcome counts as unknown.
 	attempt time.Duration
+	refused *refusals
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
@@ -87,7 +90,8 @@ const (
 // Connect connects, waiting for a server that is not up yet until ctx ends. Once connected it reconnects forever.
 // Refused credentials and unreadable files are reported at once.
 func Connect(ctx context.Context, c Config) (*Bus, error) {
-	where, opts, err := c.options()
+	refused := &refusals{}
+	where, opts, err := c.options(refused)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +118,13 @@ func Connect(ctx context.Context, c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("use JetStream at %s: %w", redactURLs(where), err)
 	}
-	return &Bus{nc: nc, js: js, replicas: c.Replicas, attempt: attemptTimeout, streams: make(map[string]jetstream.Stream)}, nil
+	return &Bus{nc: nc, js: js, replicas: c.Replicas, attempt: attemptTimeout, refused: refused, streams: make(map[string]jetstream.Stream)}, nil
 }
 
 // Close closes the connection; calls that wait on it return, channels of watches end with their contexts.
 func (b *Bus) Close() { b.nc.Close() }
 
-func (c Config) options() (string, []nats.Option, error) {
+func (c Config) options(refused *refusals) (string, []nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name(c.Name),
 		nats.Timeout(attemptTimeout),
@@ -141,6 +145,9 @@ func (c Config) options() (string, []nats.Option, error) {
 			slog.Info("connected to NATS again", "connection", c.Name, "server", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				refused.add(err)
+			}
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject

@@ -216,21 +216,26 @@ func TestWorkerPermissions(t *testing.T) {
 	if got := must[[]byte](t)(w.Pipeline(ctx, "abc")); string(got) != "content" {
 		t.Errorf("pipeline is %q", got)
 	}
+	must[uint64](t)(b.PutSetting(ctx, LakeSetting, []byte("id")))
+	if got, _, err := w.Setting(ctx, LakeSetting); err != nil || string(got) != "id" {
+		t.Errorf("the lake's id is %q, %v", got, err)
+	}
 	cancels := must[<-chan string](t)(w.WatchCancels(ctx))
 	check(t, b.PublishCancel(ctx, "RUN1"))
 	if got := receive(t, ctx, cancels); got != "RUN1" {
 		t.Errorf("cancelled %s", got)
 	}
 
+	// What it may not do fails, it is not tried again forever.
 	w.attempt = 200 * time.Millisecond
-	short, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if err := w.Release(short, "default", task("RUN1", "t2", 1)); err == nil {
-		t.Error("a worker can release tasks")
-	}
-	if _, err := w.AppendRun(short, "RUN1", 0, submitted("daily")); err == nil {
-		t.Error("a worker can append to a run's log")
-	}
+	wantError(t, w.Release(ctx, "default", task("RUN1", "t2", 1)), ErrNotPermitted)
+	_, err := w.AppendRun(ctx, "RUN1", 0, submitted("daily"))
+	wantError(t, err, ErrNotPermitted)
+	_, err = w.PutSetting(ctx, LakeSetting, []byte("another"))
+	wantError(t, err, ErrNotPermitted)
+	must[uint64](t)(b.PutSetting(ctx, "secret", []byte("1234")))
+	_, _, err = w.Setting(ctx, "secret")
+	wantError(t, err, ErrNotPermitted)
 	if runs := must[[]string](t)(b.Runs(ctx)); len(runs) != 0 {
 		t.Errorf("a worker wrote %v", runs)
 	}

@@ -159,6 +159,10 @@ func (b *Bus) RemoveWorker(ctx context.Context, workerID string) error {
 	})
 }
 
+// LakeSetting is the setting that holds the lake's id: a worker sees by it that it has the control plane's lake. It is the only
+// one that workers may read.
+const LakeSetting = "lake"
+
 // PutSetting sets a setting, whatever it was, and gives its new revision.
 func (b *Bus) PutSetting(ctx context.Context, key string, value []byte) (uint64, error) {
 	if err := settingFits(key, value); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -70,6 +71,26 @@ func isTransient(err error) bool {
 	return errors.As(err, &api) && api.Code == 503
 }
 
+// refusals are what the server did not permit. It says so beside the request, which gets no answer.
+type refusals struct {
+	mu    sync.Mutex
+	count int
+	last  error
+}
+
+func (r *refusals) add(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count, r.last = r.count+1, err
+}
+
+// seen gives how many there were, and the last.
+func (r *refusals) seen() (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count, r.last
+}
+
 // try makes one request with a deadline of its own, so that a lost answer is noticed.
 func (b *Bus) try(ctx context.Context, f func(context.Context) error) error {
 	if b.nc.IsClosed() {
@@ -80,7 +101,14 @@ func (b *Bus) try(ctx context.Context, f func(context.Context) error) error {
 	}
 	one, cancel := context.WithTimeout(ctx, b.attempt)
 	defer cancel()
-	return f(one)
+	before, _ := b.refused.seen()
+	err := f(one)
+	if err != nil && one.Err() != nil && ctx.Err() == nil {
+		if now, why := b.refused.seen(); now > before {
+			return fmt.Errorf("no answer: %w (%w)", ErrNotPermitted, why)
+		}
+	}
+	return err
 }
 
 // request makes a request that may be repeated without harm, until it is answered.

@@ -132,9 +132,10 @@ func (b *Bus) setup(ctx context.Context, stream string, create func(ctx context.
 func kvStream(bucket string) string    { return "KV_" + bucket }
 func objectStream(store string) string { return "OBJ_" + store }
 
-// workerPermissions lets a worker take tasks, report, tell that it lives, read pipelines and hear of cancellations.
+// workerPermissions lets a worker take tasks, report, tell that it lives, read pipelines and which lake is used, and hear of
+// cancellations.
 func workerPermissions() *server.Permissions {
-	tasks, workers, pipelines := taskStream, kvStream(workerBucket), objectStream(pipelineStore)
+	tasks, workers, settings, pipelines := taskStream, kvStream(workerBucket), kvStream(settingBucket), objectStream(pipelineStore)
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: []string{
 			"$JS.API.INFO",
@@ -146,6 +147,8 @@ func workerPermissions() *server.Permissions {
 			reportSubject + ">",
 			"$JS.API.STREAM.INFO." + workers,
 			"$KV." + workerBucket + ".>",
+			"$JS.API.STREAM.INFO." + settings,
+			"$JS.API.DIRECT.GET." + settings + "." + keySubject(settingBucket, LakeSetting),
 			"$JS.API.STREAM.INFO." + pipelines,
 			"$JS.API.STREAM.NAMES",
 			"$JS.API.DIRECT.GET." + pipelines + ".>",
