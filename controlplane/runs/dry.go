@@ -37,7 +37,7 @@ func (c *Coordinator) DryRun(ctx context.Context, p *pipeline.Pipeline, submitte
 	}
 	flow := p.Flow(submitted.GetFlow())
 	if flow == nil {
-		return nil, nil, fmt.Errorf("flow %q: %w", submitted.GetFlow(), ErrNotFound)
+		return nil, nil, fmt.Errorf("flow %q: %w", submitted.GetFlow(), ErrNoFlow)
 	}
 	var stages []*shoplakev1.Stage
 	var notices []string

@@ -31,7 +31,7 @@ func (h *Handler) SubmitRun(ctx context.Context, r *shoplakev1.SubmitRunRequest)
 	}
 	flow := strings.TrimPrefix(r.GetFlow(), "flows/")
 	if p.Flow(flow) == nil {
-		return nil, fmt.Errorf("flow %q: %w: see `shoplake flows list`", flow, ErrNotFound)
+		return nil, fmt.Errorf("flow %q: %w: see `shoplake flows list`", flow, ErrNoFlow)
 	}
 	submitted := &dispatchv1.RunSubmitted{
 		Flow: flow, Trigger: shoplakev1.Trigger_TRIGGER_MANUAL.String(), RequestId: r.GetRequestId(), PipelineDigest: p.Digest,

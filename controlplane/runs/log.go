@@ -20,6 +20,9 @@ import (
 // ErrNotFound says that there is no such run.
 var ErrNotFound = errors.New("no such run")
 
+// ErrNoFlow says that the pipeline has no such flow.
+var ErrNoFlow = errors.New("the pipeline has no such flow")
+
 // ErrEnded says that a run has ended already and can't be cancelled.
 var ErrEnded = errors.New("the run has ended")
 

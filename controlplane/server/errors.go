@@ -39,6 +39,7 @@ var codesOf = []struct {
 	{context.Canceled, codes.Canceled, "CANCELLED"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_EXCEEDED"},
 	{runs.ErrNotFound, codes.NotFound, "RUN_NOT_FOUND"},
+	{runs.ErrNoFlow, codes.NotFound, "FLOW_NOT_FOUND"},
 	{runs.ErrEnded, codes.FailedPrecondition, "RUN_ENDED"},
 	{runs.ErrInterval, codes.InvalidArgument, "INTERVAL_EMPTY"},
 	{runs.ErrFilter, codes.InvalidArgument, "FILTER_INVALID"},
