@@ -149,15 +149,6 @@ func (l *planner) filesHolding(ctx context.Context, table *lake.Table, column, p
 	return holding, nil
 }
 
-// partitionExpr is the SQL of a partition's text, as the lake writes it.
-func partitionExpr(t pipeline.Transform, column string) string {
-	text := fmt.Sprintf(`CAST(%q AS VARCHAR)`, column)
-	if t == pipeline.TransformMonth {
-		text = fmt.Sprintf(`strftime(%q, '%%Y-%%m')`, column)
-	}
-	return fmt.Sprintf(`coalesce(%s, '%s')`, text, pipeline.NullPartition)
-}
-
 // partitionsOf are the model's partitions that files of an input belong to. The files' own partitions tell it where they
 // are as fine as the model's; else the rows are read.
 func (l *planner) partitionsOf(ctx context.Context, model *pipeline.Model, in *inputState, files []lake.File, rows []viewed, reason string) (map[string]string, error) {
@@ -176,7 +167,7 @@ func (l *planner) partitionsOf(ctx context.Context, model *pipeline.Model, in *i
 		because = `min(_source_file) || CASE WHEN count(DISTINCT _source_file) > 1 THEN ' and ' || (count(DISTINCT _source_file) - 1) || ' more' ELSE '' END`
 	}
 	err := l.query(ctx, rows,
-		fmt.Sprintf(`SELECT %s AS part, %s FROM %s GROUP BY part`, partitionExpr(model.Partition.Transform, in.Column), because, in.Table), nil,
+		fmt.Sprintf(`SELECT %s AS part, %s FROM %s GROUP BY part`, pipeline.PartitionSQL(model.Partition.Transform, in.Column), because, in.Table), nil,
 		func(v []any) error {
 			part, _ := v[0].(string)
 			parts[part] = reason
@@ -221,7 +212,7 @@ func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *
 	before := view("planning.before", in.columns, in.files, in.removed)
 	err = l.query(ctx, append(changedRows("planning.changed", in), before),
 		fmt.Sprintf(`SELECT DISTINCT %s AS part FROM planning.before SEMI JOIN planning.changed USING (%s)`,
-			partitionExpr(model.Partition.Transform, in.Column), strings.Join(keys, ", ")), nil,
+			pipeline.PartitionSQL(model.Partition.Transform, in.Column), strings.Join(keys, ", ")), nil,
 		func(v []any) error {
 			if part, ok := v[0].(string); ok && parts[part] == "" {
 				parts[part] = reached + " (by " + strings.Join(model.Reach.By, ", ") + ")"

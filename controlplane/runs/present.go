@@ -70,7 +70,9 @@ func (st *Stage) present(runID string) *shoplakev1.Stage {
 		if t == nil {
 			continue
 		}
-		v.Attempts += int32(t.Attempts)
+		if t != st.Check { // one try at each task is no retry, though the checks are a task besides
+			v.Attempts += int32(t.Attempts)
+		}
 		queued, running = queued+t.Queued, running+t.Running
 		if t.Done != nil && t != st.Check {
 			v.TasksDone++

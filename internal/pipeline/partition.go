@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -8,6 +9,15 @@ import (
 
 // NullPartition is the partition of rows whose partition column is null.
 const NullPartition = "__null__"
+
+// PartitionSQL is the SQL expression of the partition, as text, that a row lies in.
+func PartitionSQL(t Transform, column string) string {
+	text := fmt.Sprintf(`CAST(%q AS VARCHAR)`, column)
+	if t == TransformMonth {
+		text = fmt.Sprintf(`strftime(%q, '%%Y-%%m')`, column)
+	}
+	return fmt.Sprintf(`coalesce(%s, '%s')`, text, NullPartition)
+}
 
 // Aligned says whether the partitions of an input tell those of a model: both are of a date, and the input's are as fine or finer.
 func Aligned(input, model Partition) bool {

@@ -94,7 +94,7 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	for _, partition := range r.Task.GetPartitions() {
-		where := partitionExpr(model.Partition.Transform, model.Partition.Column) + " = " + literal(partition)
+		where := pipeline.PartitionSQL(model.Partition.Transform, model.Partition.Column) + " = " + literal(partition)
 		if err := export("SELECT * FROM "+scratch+".result WHERE "+where, partition); err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func openInput(ctx context.Context, session *engine.Session, model *pipeline.Mod
 	if input.Relation != pipeline.RelationSame || model.Partition.IsZero() {
 		return session.Table(ctx, pinned.GetTable(), columns, files, "")
 	}
-	within := partitionExpr(model.Partition.Transform, input.Column) + " IN (" + quoteAll(partitions) + ")"
+	within := pipeline.PartitionSQL(model.Partition.Transform, input.Column) + " IN (" + quoteAll(partitions) + ")"
 	switch model.Reach.Kind {
 	case pipeline.ReachAny:
 		return openReached(ctx, session, model.Reach.By, within, i, pinned.GetTable(), columns, files)
@@ -168,7 +168,7 @@ func refuseStrays(ctx context.Context, session *engine.Session, model *pipeline.
 		return nil // with reach, rows of other partitions are those that other tasks build
 	}
 	n, err := count(ctx, session, fmt.Sprintf("SELECT count(*) FROM %s.result WHERE %s NOT IN (%s)",
-		scratch, partitionExpr(model.Partition.Transform, model.Partition.Column), quoteAll(partitions)))
+		scratch, pipeline.PartitionSQL(model.Partition.Transform, model.Partition.Column), quoteAll(partitions)))
 	if err != nil {
 		return fmt.Errorf("compute %s: %w", model.Table, err)
 	}
@@ -193,15 +193,6 @@ func count(ctx context.Context, session *engine.Session, sql string) (int64, err
 		n, _ = values[0].(int64)
 	}
 	return n, rows.Err()
-}
-
-// partitionExpr is the SQL of a partition's text, as the lake writes it.
-func partitionExpr(t pipeline.Transform, column string) string {
-	text := fmt.Sprintf(`CAST(%q AS VARCHAR)`, column)
-	if t == pipeline.TransformMonth {
-		text = fmt.Sprintf(`strftime(%q, '%%Y-%%m')`, column)
-	}
-	return fmt.Sprintf(`coalesce(%s, '%s')`, text, pipeline.NullPartition)
 }
 
 // EngineColumns are the columns of a plan as the engine takes them.
