@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ type derived struct {
 // Names of the layers in their order. Steps of a type's reading stand between
 // text and value, one layer each.
 const (
-	layerTrimmed   = "trimmed"
+	layerOdd       = "odd"
 	layerText      = "text"
 	layerStep      = "step"
 	layerValue     = "value"
@@ -80,13 +81,14 @@ func compile(c *pipeline.Contract, zone string, ingestTime time.Time) (*statemen
 		steps = max(steps, len(columns[i].steps))
 	}
 
-	trimmed, text := layer{name: layerTrimmed}, layer{name: layerText}
+	odd, text := layer{name: layerOdd}, layer{name: layerText}
 	for i := range c.Columns {
 		column := &c.Columns[i]
-		trimmed.add(hidden(column, "trimmed"), trimmedCell(quote(column.Name+"#cell")))
-		text.add(hidden(column, "text"), columnText(column, quote(hidden(column, "trimmed"))))
+		cell := quote(hidden(column, "cell"))
+		odd.add(hidden(column, "odd"), oddCell(cell))
+		text.add(hidden(column, "text"), columnText(column, cell, quote(hidden(column, "odd"))))
 	}
-	s.layers = append(s.layers, trimmed, text)
+	s.layers = append(s.layers, odd, text)
 	for k := range steps {
 		step := layer{name: fmt.Sprintf("%s_%d", layerStep, k+1)}
 		for i := range c.Columns {
@@ -127,7 +129,7 @@ func readColumn(contract *pipeline.Contract, c *pipeline.ContractColumn, zone st
 	text := quote(hidden(c, "text"))
 	switch c.Type {
 	case pipeline.ColumnString:
-		return readString(c, text), nil
+		return readString(c, text, quote(hidden(c, "odd"))), nil
 	case pipeline.ColumnInteger:
 		return readInteger(c, text), nil
 	case pipeline.ColumnDecimal:
@@ -203,8 +205,12 @@ func (s *statement) over(scratch string) string {
 	}
 	fmt.Fprintf(&b, "\n  FROM %s\n)", scratch)
 	from := "scratch"
-	for _, l := range s.layers {
+	dead := s.dead()
+	for i, l := range s.layers {
 		fmt.Fprintf(&b, ",\n%s AS NOT MATERIALIZED (\n  SELECT *", l.name)
+		if len(dead[i]) > 0 {
+			fmt.Fprintf(&b, " EXCLUDE (%s)", strings.Join(dead[i], ", "))
+		}
 		for _, d := range l.columns {
 			fmt.Fprintf(&b, ",\n    %s AS %s", d.expr, quote(d.name))
 		}
@@ -223,6 +229,28 @@ func (s *statement) over(scratch string) string {
 	fmt.Fprintf(&b, "\nFROM %s\n", from)
 	return b.String()
 }
+
+// dead lists, for each layer, the hidden columns that it is the last to use.
+// The engine would leave them out of its plan by itself, but binding them takes
+// a time that grows with the square of their number.
+func (s *statement) dead() [][]string {
+	last := map[string]int{}
+	dead := make([][]string, len(s.layers))
+	for i := len(s.layers) - 1; i >= 0; i-- {
+		for _, d := range s.layers[i].columns {
+			for _, name := range hiddenName.FindAllString(d.expr, -1) {
+				if _, used := last[name]; !used {
+					last[name] = i
+					dead[i] = append(dead[i], name)
+				}
+			}
+		}
+	}
+	return dead
+}
+
+// hiddenName finds the intermediate columns of an expression, quoted.
+var hiddenName = regexp.MustCompile(`"[a-z0-9_]+#[a-z_]+"`)
 
 // Explain is the statement by which rows of a contract are checked, as SQL for
 // people: of a pipeline in UTC, over one scratch file, ingested at the start of

@@ -13,28 +13,31 @@ import (
 // for, and the separators.
 const whiteSpace = `[\t-\r \x{85}\p{Z}]`
 
-// trimmedCell trims a scratch cell. Trimming by a pattern is slow: nearly all
-// cells are let through by comparisons, first those of ASCII.
+// oddCell is a scratch cell, trimmed, where it needs a closer look: that is not
+// ASCII, has white space at an end, or may stand for null. It is null for the
+// others, nearly all, which are told by comparisons: they are text as they are.
 //
 // A cell that is not plain text keeps its one-character prefix (see package
 // record), text that looks like one included.
-func trimmedCell(cell string) string {
+func oddCell(cell string) string {
 	trim := func(text string) string {
 		return fmt.Sprintf("regexp_replace(%s, '^%s+|%s+$', '', 'g')", text, whiteSpace, whiteSpace)
 	}
 	return fill(`CASE
       WHEN @ BETWEEN '!' AND '~' AND strlen(@) = length(@) AND NOT (suffix(@, ' ') OR suffix(@, chr(9)) OR suffix(@, chr(10))
-        OR suffix(@, chr(11)) OR suffix(@, chr(12)) OR suffix(@, chr(13))) THEN @
+        OR suffix(@, chr(11)) OR suffix(@, chr(12)) OR suffix(@, chr(13)) OR @ = '-' OR @ BETWEEN 'N' AND 'Nz' OR @ BETWEEN 'n' AND 'nz') THEN NULL
       WHEN (`+fill(noSpace, cell)+`) AND (`+fill(noSpace, cell+"[-1]")+`) THEN @
       WHEN `+begins(cell, 4)+` THEN concat(chr(4), `+trim("substring("+cell+", 2)")+`)
       WHEN @ >= chr(1) AND @ < chr(7) THEN @
       ELSE `+trim(cell)+` END`, cell)
 }
 
-// noSpace tells that @ (see fill) begins with a character that is neither white space nor
-// a control character. Text compares bytewise, which is by code point; ranges
-// that hold a white space among others are left to trim.
-const noSpace = `@ BETWEEN '!' AND '~' OR @ >= chr(161) AND @ < chr(5760) OR @ > chr(5761) AND @ < chr(8192) OR @ > chr(12289)`
+// noSpace tells that @ (see fill) begins with a character that is neither white
+// space nor a control character. Text compares bytewise, which is by code
+// point; ranges that hold a white space among others are left to trim. No part
+// of it is written like the test for ASCII: the engine would compute what the
+// two share for all cells.
+const noSpace = `@ >= '!' AND @ < chr(127) OR @ >= chr(161) AND @ < chr(5760) OR @ > chr(5761) AND @ < chr(8192) OR @ > chr(12289)`
 
 // fill puts an expression in the place of @.
 func fill(template, text string) string { return strings.ReplaceAll(template, "@", text) }
@@ -44,34 +47,33 @@ func begins(text string, code int) string {
 	return fmt.Sprintf("%s >= chr(%d) AND %s < chr(%d)", text, code, text, code+1)
 }
 
-// plain tells that a cell is plain text, nearly surely so where it is no string
-// that begins with a control character: those can be no value of other types.
+// plain tells that a cell is plain text, or nearly so: text that begins with some control
+// characters is no value of any type but string.
 func plain(text string) string { return text + " >= chr(7)" }
 
-// columnText takes the trimmed cell, null for what counts as null, and the
-// column's default for null. JSON is taken as it is written.
-func columnText(c *pipeline.ContractColumn, trimmed string) string {
-	normal := fmt.Sprintf("nfc_normalize(%s)", trimmed)
+// columnText is a cell's text: null for what counts as null, normalised unless
+// it is JSON, and the column's default where there is none.
+func columnText(c *pipeline.ContractColumn, cell, odd string) string {
+	normal := fmt.Sprintf("nfc_normalize(%s)", odd)
 	if c.Type == pipeline.ColumnObject {
-		normal = trimmed
+		normal = odd
 	}
-	null := "NULL"
+	none := "NULL"
+	rest := cell
 	if c.DefaultValue != nil {
-		null = literal(*c.DefaultValue)
+		none = literal(*c.DefaultValue)
+		rest = fmt.Sprintf("coalesce(%s, %s)", cell, none)
 	}
-	// Only what begins like a word for null is looked at closely. A list is faster than IN, which is made a join.
-	isNull := fill(`(@ BETWEEN 'N' AND 'Nz' OR @ BETWEEN 'n' AND 'nz' OR @ IN ('', '-')) AND list_contains(['', '-', 'null', 'n/a', 'nan'], lower(@))`, trimmed)
-	if c.DefaultValue != nil {
-		isNull = trimmed + " IS NULL OR " + isNull
-	}
-	return fmt.Sprintf("CASE WHEN %s THEN %s ELSE %s END", isNull, null, normal)
+	// A list, because IN is made a join.
+	return fmt.Sprintf("CASE WHEN %s IS NULL THEN %s WHEN strlen(%s) < 5 AND list_contains(['', '-', 'null', 'n/a', 'nan'], lower(%s)) THEN %s ELSE %s END",
+		odd, rest, odd, odd, none, normal)
 }
 
 // readString takes text; numbers, booleans and dates of a workbook are their
 // text; lists, objects and error cells cannot be read.
-func readString(c *pipeline.ContractColumn, text string) reading {
-	value := fmt.Sprintf("CASE WHEN %s THEN %s WHEN %s >= chr(3) THEN substring(%s, 2) WHEN %s < chr(1) THEN %s END",
-		plain(text), text, text, text, text, text)
+func readString(c *pipeline.ContractColumn, text, odd string) reading {
+	value := fmt.Sprintf("CASE WHEN %s IS NULL OR %s THEN %s WHEN %s >= chr(3) THEN substring(%s, 2) WHEN %s < chr(1) THEN %s END",
+		odd, plain(text), text, text, text, text, text)
 	if len(c.Enum) == 0 && !c.UpperCase {
 		return reading{value: value}
 	}
@@ -116,8 +118,8 @@ func ascii(texts []string) bool {
 func readBoolean(text string) reading {
 	return reading{value: fmt.Sprintf(`CASE
       WHEN strlen(%s) > 6 THEN NULL
-      WHEN lower(%s) IN ('true', 't', 'yes', 'y', '1', chr(3) || '1') THEN true
-      WHEN lower(%s) IN ('false', 'f', 'no', 'n', '0', chr(3) || '0') THEN false END`, text, text, text)}
+      WHEN list_contains(['true', 't', 'yes', 'y', '1', chr(3) || '1'], lower(%s)) THEN true
+      WHEN list_contains(['false', 'f', 'no', 'n', '0', chr(3) || '0'], lower(%s)) THEN false END`, text, text, text)}
 }
 
 // readObject takes an object that a reader found, and where asked for text that

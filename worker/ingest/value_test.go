@@ -11,7 +11,7 @@ import (
 func TestString(t *testing.T) {
 	t.Parallel()
 	cases := []valueCase{
-		{"abc", "abc"}, {"a", "a"}, {"  abc  ", "abc"}, {"a b", "a b"}, {"a  b", "a  b"},
+		{"abc", "abc"}, {"a", "a"}, {"  abc  ", "abc"}, {" abc", "abc"}, {"abc ", "abc"}, {"a b", "a b"}, {"a  b", "a  b"},
 		{null, null}, {"", null}, {" ", null}, {"\t\r\n", null}, {"\u00a0", null}, {"\u3000\u2003", null},
 		{"NULL", null}, {"null", null}, {"Null", null}, {" nUlL ", null}, {"N/A", null}, {"n/a", null}, {"NaN", null}, {"nan", null}, {"NAN", null}, {"-", null}, {" - ", null}, {"\u00a0N/A\u2009", null},
 		{"NULLs", "NULLs"}, {"N/A.", "N/A."}, {"NA", "NA"}, {"n", "n"}, {"N", "N"}, {"--", "--"}, {"-1", "-1"}, {"none", "none"}, {"nan1", "nan1"}, {"Nadine", "Nadine"}, {"nil", "nil"}, {"N / A", "N / A"},
