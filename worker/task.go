@@ -98,7 +98,7 @@ func (w *Worker) finish(d *bus.Delivery, end func(context.Context) error) {
 
 // keepAlive extends the task's lease while it is under way.
 func (w *Worker) keepAlive(ctx context.Context, d *bus.Delivery) {
-	tick := time.NewTicker(ackWait / 4)
+	tick := time.NewTicker(w.AckWait / 4)
 	defer tick.Stop()
 	for {
 		select {
@@ -131,7 +131,7 @@ func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string) (*d
 	if err != nil {
 		return nil, err
 	}
-	scratch := filepath.Join(w.ScratchDir, id)
+	scratch := filepath.Join(w.scratch.folder, id)
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return nil, fmt.Errorf("make the task's scratch folder: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +24,8 @@ import (
 const (
 	// DefaultPool is the pool of workers that tasks go to unless told otherwise.
 	DefaultPool = "default"
-	// ackWait is how long a task may go without a sign of life before another worker gets it.
-	ackWait = 10 * time.Second
+	// DefaultAckWait is how long a task may go without a sign of life before another worker gets it.
+	DefaultAckWait = 10 * time.Second
 	// heartbeat is how often a worker tells that it is there.
 	heartbeat = 2 * time.Second
 	// retryPause is how long a slot waits after it could not get a task.
@@ -40,7 +39,8 @@ type Config struct {
 	Bus bus.Config
 	// Warehouse is the lake's folder, Landing the folder that holds a folder for each source.
 	Warehouse, Landing string
-	// ScratchDir is where the engine spills and readers keep cells; it is cleared at the start.
+	// ScratchDir is where the engine spills and readers keep cells, each worker in a folder of its own. Those of workers that no
+	// longer run are removed at the start.
 	ScratchDir string
 	// Slots is how many tasks are done at a time; 1 where 0.
 	Slots int
@@ -48,6 +48,9 @@ type Config struct {
 	MemoryLimit int64
 	// Threads of each task's engine; all processors where 0.
 	Threads int
+	// AckWait is how long a task may go without a sign of life of its worker before another one gets it; DefaultAckWait where 0.
+	// One value a pool: that of the worker that started last holds.
+	AckWait time.Duration
 	Pool    string
 	Version string
 	Log     *slog.Logger
@@ -58,6 +61,7 @@ type Worker struct {
 	Config
 	bus       *bus.Bus
 	lake      *lake.Lake
+	scratch   *scratch
 	pipelines *pipelinestore.Store
 	started   time.Time
 	tasksDone atomic.Int64
@@ -82,7 +86,7 @@ var errCancelled = errors.New("the run was cancelled")
 
 // Start connects, registers and begins to pull tasks. It fails where the lake's folder is not that of the lake that the
 // control plane uses.
-func Start(ctx context.Context, c Config) (*Worker, error) {
+func Start(ctx context.Context, c Config) (_ *Worker, err error) {
 	if c.ID == "" {
 		c.ID = ulid.Make().String()
 	}
@@ -90,10 +94,18 @@ func Start(ctx context.Context, c Config) (*Worker, error) {
 	if c.Pool == "" {
 		c.Pool = DefaultPool
 	}
-	c.ScratchDir = filepath.Join(c.ScratchDir, c.ID)
-	if err := os.MkdirAll(c.ScratchDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the scratch folder: %w", err)
+	if c.AckWait == 0 {
+		c.AckWait = DefaultAckWait
 	}
+	own, err := claimScratch(ctx, c.ScratchDir, c.ID, c.Log)
+	if err != nil {
+		return nil, fmt.Errorf("make the worker's scratch folder in %s: %w", c.ScratchDir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, own.release())
+		}
+	}()
 	b, err := bus.Connect(ctx, c.Bus)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
@@ -106,8 +118,8 @@ func Start(ctx context.Context, c Config) (*Worker, error) {
 		b.Close()
 		return nil, fmt.Errorf("attach to the lake in %s: %w", c.Warehouse, err)
 	}
-	w := &Worker{Config: c, bus: b, lake: l, pipelines: pipelinestore.New(b), started: time.Now(), done: make(chan struct{}), current: map[string]*attempt{}}
-	source, err := b.Tasks(ctx, c.Pool, bus.TaskOptions{AckWait: ackWait})
+	w := &Worker{Config: c, bus: b, lake: l, scratch: own, pipelines: pipelinestore.New(b), started: time.Now(), done: make(chan struct{}), current: map[string]*attempt{}}
+	source, err := b.Tasks(ctx, c.Pool, bus.TaskOptions{AckWait: c.AckWait})
 	if err != nil {
 		b.Close()
 		return nil, fmt.Errorf("subscribe to the tasks of pool %s: %w", c.Pool, err)
@@ -176,15 +188,22 @@ func (w *Worker) run(pulling context.Context, source *bus.TaskSource, cancels <-
 			w.leave()
 			return
 		case <-tick.C:
-			if err := w.bus.Heartbeat(w.killed, w.status()); err != nil && w.killed.Err() == nil {
-				w.Log.Warn("could not tell that the worker is alive; trying again", "error", err)
-			}
+			w.tellAlive()
 		case runID, ok := <-cancels:
 			if !ok {
 				cancels = nil
 			}
 			w.cancelRun(runID)
 		}
+	}
+}
+
+// tellAlive waits no longer for a server that is away than until the next heartbeat.
+func (w *Worker) tellAlive() {
+	ctx, cancel := context.WithTimeout(w.killed, heartbeat)
+	defer cancel()
+	if err := w.bus.Heartbeat(ctx, w.status()); err != nil && w.killed.Err() == nil {
+		w.Log.Warn("could not tell that the worker is alive; trying again", "error", err)
 	}
 }
 
@@ -195,7 +214,7 @@ func (w *Worker) leave() {
 	if err := w.bus.RemoveWorker(ctx, w.ID); err != nil {
 		w.Log.Debug("could not sign off; the registration runs out by itself", "error", err)
 	}
-	if err := os.RemoveAll(w.ScratchDir); err != nil {
+	if err := w.scratch.release(); err != nil {
 		w.Log.Warn("could not clear the scratch folder", "error", err)
 	}
 }

@@ -27,6 +27,9 @@ another one does its tasks. On SIGTERM it takes no more and ends what it has beg
 			if v.slots < 1 {
 				return usageError{fmt.Errorf("--slots is %d: at least one is needed", v.slots)}
 			}
+			if v.ackWait < time.Second {
+				return usageError{fmt.Errorf("--ack-wait is %v: give at least 1s", v.ackWait)}
+			}
 			if err := v.dirs.resolve(); err != nil {
 				return err
 			}
@@ -46,6 +49,10 @@ another one does its tasks. On SIGTERM it takes no more and ends what it has beg
 	f.StringVar(&v.pool, "pool", worker.DefaultPool, "pool that it belongs to")
 	f.StringVar(&v.id, "id", "", "name of the worker (default: made up)")
 	f.DurationVar(&v.drain, "drain", 30*time.Second, "how long tasks under way may take to end when the process is stopped")
+	f.DurationVar(&v.ackWait, "ack-wait", worker.DefaultAckWait, "how long a task may go without a sign of life of its worker before another one gets it; one value a pool")
+	if err := f.MarkHidden("ack-wait"); err != nil {
+		panic(err) // it was defined in the line above
+	}
 	v.logs.flags(cmd)
 	return cmd
 }
@@ -59,6 +66,7 @@ type workerVerb struct {
 	pool    string
 	id      string
 	drain   time.Duration
+	ackWait time.Duration
 	logs    logFlags
 }
 
@@ -71,7 +79,7 @@ func (v *workerVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error {
 	}
 	w, err := worker.Start(ctx, worker.Config{
 		ID: v.id, Bus: v.nats.config("shoplake-worker"), Warehouse: v.dirs.warehouse, Landing: v.dirs.landing, ScratchDir: v.dirs.scratch,
-		Slots: v.slots, MemoryLimit: memoryFor(v.memory, workersPercent, 1), Threads: threads, Pool: v.pool, Version: release, Log: t.Logger(),
+		Slots: v.slots, AckWait: v.ackWait, MemoryLimit: memoryFor(v.memory, workersPercent, 1), Threads: threads, Pool: v.pool, Version: release, Log: t.Logger(),
 	})
 	if err != nil {
 		return err
