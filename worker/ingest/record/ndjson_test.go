@@ -132,7 +132,7 @@ func TestBrokenJSONArray(t *testing.T) {
 
 func TestJSONLongRecords(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{1 << 20, 10 << 20, MaxRecordBytes - 8, MaxRecordBytes - 7, MaxRecordBytes + 70, 40 << 20} {
+	for _, n := range []int{1 << 20, 10 << 20, MaxRecordBytes - 8, MaxRecordBytes - 7, 20 << 20} {
 		object := `{"a":"` + strings.Repeat("x", n) + `"}`
 		for name, text := range map[string]string{
 			"f.ndjson": "{\"a\":0}\n" + object + "\r\n{\"a\":\"last\"}\n",
@@ -154,7 +154,7 @@ func TestJSONManyKeys(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	key := 0
-	for range 50 {
+	for range 12 {
 		b.WriteString(`{"a":1`)
 		for range 5000 {
 			key++
@@ -163,7 +163,7 @@ func TestJSONManyKeys(t *testing.T) {
 		b.WriteString("}\n")
 	}
 	info, _ := readBytes(t, "f.ndjson", []byte(b.String()), jsonABC)
-	if info.Rows != 50 || len(info.ExtraColumns) > MaxColumns {
+	if info.Rows != 12 || len(info.ExtraColumns) > MaxColumns {
 		t.Fatalf("%d rows, %d extra columns", info.Rows, len(info.ExtraColumns))
 	}
 	long := `{"a":1` + strings.Repeat(`,"x":1`, 3) + "}\n{\"a\":1"

@@ -181,7 +181,7 @@ func TestXLSXUnreadable(t *testing.T) {
 		"sheet missing":       {zipped(t, bookParts("", map[string]string{"xl/worksheets/sheet1.xml": ""})), "missing"},
 		"strings missing":     {zipped(t, bookParts(headerRow, map[string]string{"xl/sharedStrings.xml": ""})), "shared text"},
 		"string out of range": {rows(`<row><c t="s"><v>99</v></c></row>`), "shared text"},
-		"repeated column":     {rows(``)[:0], ""},
+		"repeated column":     {zipped(t, bookParts(`<row><c t="str"><v>a</v></c><c t="str"><v>A </v></c></row>`, nil)), "repeated"},
 		"not a worksheet":     {sheet(`<chartsheet/>`), "not a worksheet"},
 		"XML ends early":      {sheet(`<worksheet><sheetData><row>`), "ends early"},
 		"XML with two roots":  {sheet(`<worksheet/><worksheet/>`), "more than one root"},
@@ -201,9 +201,6 @@ func TestXLSXUnreadable(t *testing.T) {
 		"far column":          {rows(`<row><c r="XFD2"><v>1</v></c></row>`), "more than 10000 columns"},
 		"long cell":           {rows(`<row><c t="str"><v>` + strings.Repeat("x", MaxRecordBytes+1) + `</v></c></row>`), "longer than"},
 	} {
-		if len(c.data) == 0 {
-			continue
-		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			info, _ := readBytes(t, "f.xlsx", c.data, book)
@@ -219,7 +216,7 @@ func TestXLSXUnreadable(t *testing.T) {
 	}
 }
 
-// TestXLSXDamage changes each byte of a workbook: damage is found, or was in
+// TestXLSXDamage changes bytes of a workbook: damage is found, or was in
 // something that doesn't matter.
 func TestXLSXDamage(t *testing.T) {
 	t.Parallel()
@@ -227,7 +224,7 @@ func TestXLSXDamage(t *testing.T) {
 	_, want := readBytes(t, "f.xlsx", whole, book)
 	unreadable := 0
 	setup := newSetup(t)
-	for i := range whole {
+	for i := 0; i < len(whole); i += 3 {
 		damaged := bytes.Clone(whole)
 		damaged[i] ^= 0x55
 		info, rows := setup.readBytes(t, "f.xlsx", damaged, book)
@@ -237,8 +234,8 @@ func TestXLSXDamage(t *testing.T) {
 			t.Errorf("byte %d of %q: %s", i, whole[max(0, i-20):min(len(whole), i+20)], diff)
 		}
 	}
-	if unreadable < len(whole)/2 {
-		t.Errorf("only %d of %d damages were found", unreadable, len(whole))
+	if unreadable < len(whole)/6 {
+		t.Errorf("only %d of %d damages were found", unreadable, len(whole)/3)
 	}
 }
 
