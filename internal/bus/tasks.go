@@ -137,7 +137,7 @@ func (s *TaskSource) fetch(ctx context.Context) (jetstream.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	for msg := range batch.Messages() {
+	if msg, ok := <-batch.Messages(); ok {
 		if ctx.Err() != nil {
 			// It arrived when nobody wanted it any more: to another worker at once, not after AckWait.
 			_ = msg.Nak()

@@ -278,8 +278,7 @@ func (b *workbook) readSheetList(main string, relations map[string]relation) err
 			b.epoch04 = date1904 == "1" || date1904 == "true"
 		case "workbook/sheets/sheet":
 			// The relation's id has a namespace; sheetId and a plain id have not.
-			id := string(attribute(x.attrs, "id"))
-			if r, known := relations[id]; known && r.kind == "worksheet" {
+			if r, known := relations[string(attribute(x.attrs, "id"))]; known && r.kind == "worksheet" {
 				b.sheets = append(b.sheets, sheetPart{name: string(x.attr("name")), path: r.target})
 			}
 		}

@@ -97,7 +97,7 @@ func (b *workbook) readStrings(name string) (*sharedStrings, error) {
 // unescapeX resolves _xHHHH_, which stands for a UTF-16 unit, in the text that
 // begins at from.
 func unescapeX(text []byte, from int) []byte {
-	if bytes.Index(text[from:], []byte("_x")) < 0 {
+	if !bytes.Contains(text[from:], []byte("_x")) {
 		return text
 	}
 	s := bytes.Clone(text[from:])
