@@ -73,7 +73,7 @@ func (c *controlplaneVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error
 		}
 		defer server.Close()
 		connection.Server = server
-		fmt.Fprintf(cmd.OutOrStdout(), "NATS at %s. Workers join with:\n  shoplake worker --nats %[1]s --nats-credentials %s --data-dir %s\n",
+		fmt.Fprintf(cmd.OutOrStdout(), "Workers join with:\n  shoplake worker --nats %s --nats-credentials %s --data-dir %s\n",
 			server.URL(), server.WorkerCredentialsFile(), c.dirs.data)
 	}
 	folder, err := initialPipeline(ctx, connection, c.pipeline)
@@ -90,7 +90,7 @@ func (c *controlplaneVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Serving at %s.\n", control.Address())
+	fmt.Fprintf(cmd.OutOrStdout(), "Serving at %s\n", control.Address())
 	return until(ctx, t.Logger(), "control plane", control.Done(), control.Close)
 }
 

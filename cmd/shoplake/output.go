@@ -45,6 +45,19 @@ type column struct {
 	sparse bool
 }
 
+// title is a column's name for people: values are shown with their unit there.
+func (c column) title() string {
+	if title, ok := titles[c.name]; ok {
+		return title
+	}
+	return c.name
+}
+
+var titles = map[string]string{
+	"queued_seconds": "queued", "running_seconds": "running", "duration_seconds": "took", "rows_quarantined": "quarantined",
+	"bytes_out": "size", "size_bytes": "size", "memory_limit_bytes": "memory",
+}
+
 func columns(names ...string) []column {
 	out := make([]column, len(names))
 	for i, n := range names {
@@ -255,7 +268,7 @@ func writeTable(w io.Writer, g *grid) error {
 			continue
 		}
 		shown = append(shown, j)
-		header = append(header, c.name)
+		header = append(header, c.title())
 		cfg := table.ColumnConfig{Number: len(shown)}
 		if g.numeric(j) {
 			cfg.Align, cfg.AlignHeader = text.AlignRight, text.AlignRight

@@ -78,6 +78,12 @@ func printSubmitted(cmd *cobra.Command, out *format, run *shoplakev1.Run) error 
 
 // waitAndPrint follows a run on stderr and prints its stages on stdout when it has ended.
 func waitAndPrint(ctx context.Context, cmd *cobra.Command, c *client.Client, out *format, name string) error {
+	// A run without workers would just stand there: the reason belongs before the progress.
+	if h, err := c.Health.GetHealth(ctx, &shoplakev1.GetHealthRequest{}); err == nil && h.GetWorkers() == 0 {
+		for _, reason := range h.GetReasons() {
+			fmt.Fprintf(cmd.ErrOrStderr(), "Note: %s\n", reason)
+		}
+	}
 	view := newProgress(cmd.ErrOrStderr())
 	var stages []*shoplakev1.Stage
 	run, err := c.WaitRun(ctx, name, func(u client.Update) {

@@ -169,7 +169,8 @@ func (h *house) wait(ctx context.Context) error {
 
 // announce says where things are.
 func announce(w io.Writer, dirs folders, h *house) {
-	fmt.Fprintf(w, `Serving at %[1]s. Drop files under %[2]s, then:
+	fmt.Fprintf(w, `Serving at %[1]s
+Drop files under %[2]s, then:
   shoplake run daily --wait --server %[1]s
 More workers, on this machine:
   shoplake worker --nats %[3]s --nats-credentials %[4]s --data-dir %[5]s
