@@ -46,7 +46,9 @@ func (w *Worker) do(d *bus.Delivery) {
 		delete(w.current, id)
 		w.mu.Unlock()
 	}()
-	ctx, span := tracer.Start(ctx, "task "+t.GetStage()+" "+t.GetTaskId(), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+	// The span of the attempt itself is recorded by the coordinator, so that it is there even when this worker is killed.
+	ctx = telemetry.RemoteParent(ctx, trace.SpanContextFromContext(ctx).TraceID(), telemetry.AttemptSpanID(id))
+	ctx, span := tracer.Start(ctx, "work "+t.GetStage()+" "+t.GetTaskId(), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
 		attribute.String("shoplake.run", t.GetRunId()), attribute.String("shoplake.stage", t.GetStage()), attribute.String("shoplake.task", t.GetTaskId()),
 		attribute.String("shoplake.attempt", id), attribute.String("shoplake.worker", w.ID), attribute.Int("shoplake.release", int(t.GetRelease()))))
 	defer span.End()

@@ -115,7 +115,7 @@ type running struct {
 	// busy holds the actions that are under way, and the releases that are out.
 	busy  map[string]bool
 	tries map[string]int
-	// recorded holds the stages whose span was recorded.
+	// recorded holds the stages and attempts whose span was recorded.
 	recorded map[string]bool
 	// purged says that a cancelled run's waiting tasks were taken out of the queue.
 	purged bool
@@ -163,7 +163,7 @@ func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 			if !ok {
 				return errors.New("the watch for runs ended")
 			}
-			err = l.load(ctx, id)
+			_, err = l.load(ctx, id)
 		case d, ok := <-reports:
 			if !ok {
 				return errors.New("the stream of reports ended")
@@ -203,28 +203,32 @@ func (l *leader) loadOpenRuns(ctx context.Context) error {
 		return fmt.Errorf("list runs: %w", err)
 	}
 	for _, id := range ids {
-		if err := l.load(ctx, id); err != nil {
+		r, err := l.load(ctx, id)
+		if err != nil {
 			return err
+		}
+		if r.state.Submitted != nil {
+			r.recordAgain(ctx, time.Now())
 		}
 	}
 	return nil
 }
 
-// load folds what a run's log holds that the leader has not seen.
-func (l *leader) load(ctx context.Context, runID string) error {
+// load folds what a run's log holds that the leader has not seen, and keeps the run where it is open.
+func (l *leader) load(ctx context.Context, runID string) (*running, error) {
 	r := l.runs[runID]
 	if r == nil {
 		r = &running{state: NewState(runID), busy: map[string]bool{}, tries: map[string]int{}, recorded: map[string]bool{}}
 	}
 	if err := l.log.fold(ctx, r.state); err != nil {
-		return err
+		return nil, err
 	}
 	if r.state.Submitted == nil || r.state.Terminal() {
 		delete(l.runs, runID)
-		return nil
+	} else {
+		l.runs[runID] = r
 	}
-	l.runs[runID] = r
-	return nil
+	return r, nil
 }
 
 // fenceCommits writes the leader's epoch into the tables that announced commits name: a coordinator that slept, and wakes up
@@ -270,7 +274,7 @@ func (l *leader) onReports(ctx context.Context, batch []bus.ReportDelivery) erro
 	}
 	for id, events := range byRun {
 		if l.runs[id] == nil {
-			if err := l.load(ctx, id); err != nil {
+			if _, err := l.load(ctx, id); err != nil {
 				return err
 			}
 		}
@@ -299,7 +303,7 @@ func (l *leader) append(ctx context.Context, r *running, events ...*dispatchv1.R
 	for {
 		err := l.log.append(ctx, r.state, events...)
 		if err == nil {
-			l.afterAppend(ctx, r)
+			l.afterAppend(ctx, r, events)
 			return nil
 		}
 		if !errors.Is(err, bus.ErrConflict) {
@@ -349,10 +353,7 @@ func (l *leader) advanceAll(ctx context.Context) error {
 func (r *running) released() int {
 	n := 0
 	for _, st := range r.state.Stages {
-		for _, t := range append(st.Tasks[:len(st.Tasks):len(st.Tasks)], st.Check) {
-			if t == nil {
-				continue
-			}
+		for _, t := range st.all() {
 			if t.State == shoplakev1.TaskState_TASK_STATE_RUNNING ||
 				t.State == shoplakev1.TaskState_TASK_STATE_QUEUED && r.busy[Action{Kind: Release, Stage: st.Table, Task: t.ID, ReleaseNumber: t.Release}.Key()] {
 				n++
@@ -455,15 +456,9 @@ func (l *leader) stillWanted(r *running, o outcome) bool {
 }
 
 // afterAppend records the spans of what has ended, and lets go of a run that has.
-func (l *leader) afterAppend(ctx context.Context, r *running) {
-	for _, st := range r.state.Stages {
-		if st.Terminal() && !r.recorded[st.Table] {
-			r.recorded[st.Table] = true
-			recordStage(ctx, r.state, st)
-		}
-	}
+func (l *leader) afterAppend(ctx context.Context, r *running, events []*dispatchv1.RunEvent) {
+	r.recordEnded(ctx, events)
 	if r.state.Terminal() {
-		recordRun(ctx, r.state)
 		delete(l.runs, r.state.RunID)
 		l.Log.InfoContext(ctx, "run ended", "run", r.state.RunID, "state", r.state.Phase.String(), "trace_id", r.state.Submitted.GetTraceId())
 	}

@@ -66,10 +66,7 @@ func (st *Stage) present(runID string) *shoplakev1.Stage {
 		}
 	}
 	var queued, running time.Duration
-	for _, t := range append(st.Tasks[:len(st.Tasks):len(st.Tasks)], st.Check) {
-		if t == nil {
-			continue
-		}
+	for _, t := range st.all() {
 		if t != st.Check { // one try at each task is no retry, though the checks are a task besides
 			v.Attempts += int32(t.Attempts)
 		}
@@ -99,10 +96,7 @@ func (st *Stage) TaskViews(runID string, plan *dispatchv1.StagePlan) []*shoplake
 		}
 	}
 	var list []*shoplakev1.Task
-	for _, t := range append(st.Tasks[:len(st.Tasks):len(st.Tasks)], st.Check) {
-		if t == nil {
-			continue
-		}
+	for _, t := range st.all() {
 		list = append(list, &shoplakev1.Task{
 			Name: "runs/" + runID + "/stages/" + st.Table + "/tasks/" + t.ID, State: t.State, Attempts: int32(t.Attempts), Partitions: partitions[t.ID],
 			Worker: t.Worker, RowsIn: t.Done.GetRowsIn(), RowsOut: t.Done.GetRowsOut(), BytesOut: t.Done.GetBytesOut(),

@@ -65,6 +65,8 @@ type Stage struct {
 	Ended      time.Time
 	// Plans counts how often the stage was planned.
 	Plans uint32
+	// Former are the tasks of plans that were given up.
+	Former []*Task
 
 	tasks map[string]*Task
 }
@@ -87,8 +89,37 @@ type Task struct {
 	// Done is the report that won.
 	Done    *dispatchv1.TaskSucceeded
 	Failure *Failure
+	// Tries are all attempts that were heard of, the late ones included.
+	Tries []*Attempt
+}
 
-	attempts map[string]bool
+// Attempt is one try at a task.
+type Attempt struct {
+	ID, Worker        string
+	Release           uint32
+	Released, Started time.Time
+	// Ended is zero while it runs, and stays so where its worker died.
+	Ended time.Time
+	// Error is why it failed; empty where it did not.
+	Error string
+}
+
+// try notes what a report says of its attempt, and tells whether it is a new one.
+func (t *Task) try(r *dispatchv1.TaskReport) (isNew bool) {
+	var a *Attempt
+	for _, known := range t.Tries {
+		if known.ID == r.GetAttemptId() {
+			a = known
+		}
+	}
+	if a == nil {
+		a = &Attempt{ID: r.GetAttemptId(), Worker: r.GetWorker(), Release: r.GetRelease(), Released: r.GetReleaseTime().AsTime(), Started: r.GetStartTime().AsTime()}
+		t.Tries, isNew = append(t.Tries, a), true
+	}
+	if r.GetEndTime() != nil {
+		a.Ended, a.Error = r.GetEndTime().AsTime(), r.GetFailed().GetMessage()
+	}
+	return isNew
 }
 
 // Failure is what went wrong.
@@ -121,6 +152,15 @@ func (s *State) Terminal() bool {
 		return true
 	}
 	return false
+}
+
+// all are the stage's tasks, the check included.
+func (st *Stage) all() []*Task {
+	tasks := st.Tasks[:len(st.Tasks):len(st.Tasks)] // appending makes a copy
+	if st.Check != nil {
+		tasks = append(tasks, st.Check)
+	}
+	return tasks
 }
 
 // Terminal says that nothing more will happen to the stage.
@@ -167,7 +207,7 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 		return s.onStage(k.StageChecking.GetStage(), func(st *Stage) {
 			st.State, st.Checking = shoplakev1.StageState_STAGE_STATE_CHECKING, k.StageChecking
 			st.StagedPath, st.StagedSHA256 = k.StageChecking.GetStagedPath(), k.StageChecking.GetStagedSha256()
-			st.Check = &Task{ID: checkTask, State: shoplakev1.TaskState_TASK_STATE_QUEUED, Release: 1, QueuedAt: at, attempts: map[string]bool{}}
+			st.Check = &Task{ID: checkTask, State: shoplakev1.TaskState_TASK_STATE_QUEUED, Release: 1, QueuedAt: at}
 		})
 	case *dispatchv1.RunEvent_StageCommitting:
 		return s.onStage(k.StageCommitting.GetStage(), func(st *Stage) {
@@ -225,7 +265,7 @@ func (st *Stage) plan(k *dispatchv1.StagePlanned, at time.Time) {
 	}
 	st.Tasks, st.tasks = nil, map[string]*Task{}
 	for _, id := range k.GetTaskIds() {
-		t := &Task{ID: id, State: shoplakev1.TaskState_TASK_STATE_QUEUED, Release: 1, QueuedAt: at, attempts: map[string]bool{}}
+		t := &Task{ID: id, State: shoplakev1.TaskState_TASK_STATE_QUEUED, Release: 1, QueuedAt: at}
 		st.Tasks = append(st.Tasks, t)
 		st.tasks[id] = t
 	}
@@ -233,6 +273,7 @@ func (st *Stage) plan(k *dispatchv1.StagePlanned, at time.Time) {
 
 func (st *Stage) reset(reason string) {
 	st.State, st.Reason = shoplakev1.StageState_STAGE_STATE_WAITING, reason
+	st.Former = append(st.Former, st.all()...)
 	st.Planned, st.Tasks, st.tasks, st.Check, st.Checking = nil, nil, nil, nil, nil
 	st.StagedPath, st.StagedSHA256, st.Committing = "", "", 0
 }
@@ -240,7 +281,7 @@ func (st *Stage) reset(reason string) {
 // report folds what a worker said of an attempt, and tells whether it is the result of the task: the first one recorded wins.
 func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 	t := st.Task(r.GetTaskId())
-	if t == nil || st.Planned == nil || t.Done != nil || t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
+	if t == nil || st.Planned == nil {
 		return false
 	}
 	plan := st.Planned.GetPlanSha256()
@@ -250,12 +291,15 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 	if r.GetPlanSha256() != plan {
 		return false
 	}
+	isNew := t.try(r)
+	if t.Done != nil || t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
+		return false
+	}
 	if r.GetFailed() != nil && r.GetRelease() < t.Release {
 		return false // a release that was given up already, or the same report again
 	}
 	begun, released := r.GetStartTime().AsTime(), r.GetReleaseTime().AsTime()
-	if !t.attempts[r.GetAttemptId()] {
-		t.attempts[r.GetAttemptId()] = true
+	if isNew {
 		t.Attempts++
 		t.Queued += max(0, begun.Sub(released))
 	}
@@ -298,8 +342,8 @@ func noticesOf(table string, done *dispatchv1.TaskSucceeded) []string {
 // settle draws the conclusions of a change to a stage: a task that failed for good fails it, and what depends on it is blocked.
 func (s *State) settle(st *Stage) {
 	if !st.Terminal() {
-		for _, t := range append(st.Tasks[:len(st.Tasks):len(st.Tasks)], st.Check) {
-			if t != nil && t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
+		for _, t := range st.all() {
+			if t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
 				s.fail(st, t.Failure, t.EndedAt)
 				return
 			}
@@ -343,8 +387,8 @@ func (s *State) cancel(at time.Time) {
 			continue
 		}
 		st.State, st.Ended = shoplakev1.StageState_STAGE_STATE_CANCELLED, at
-		for _, t := range append(st.Tasks[:len(st.Tasks):len(st.Tasks)], st.Check) {
-			if t != nil && t.Done == nil && t.State != shoplakev1.TaskState_TASK_STATE_FAILED {
+		for _, t := range st.all() {
+			if t.Done == nil && t.State != shoplakev1.TaskState_TASK_STATE_FAILED {
 				t.State = shoplakev1.TaskState_TASK_STATE_CANCELLED
 			}
 		}

@@ -2,17 +2,20 @@ package runs
 
 import (
 	"context"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	"github.com/shoplake/shoplake/internal/telemetry"
 )
 
-// tracer makes the spans of runs and stages. Their ids are fixed before they begin (a run's lie in its log, a stage's follow
-// from the run), so that a trace is whole even when the control plane was started again half-way: whoever sees the end records the span.
+// tracer makes the spans of runs, stages and attempts. Their ids are fixed before they begin (a run's lie in its log, a stage's
+// follow from the run, an attempt's from its own id), so that a trace is whole even when the control plane was started again
+// half-way, or a worker died: whoever coordinates at the end records the span.
 var tracer = otel.Tracer("github.com/shoplake/shoplake/controlplane/runs")
 
 // stageContext is the context under which a stage's steps and tasks make their spans.
@@ -55,4 +58,84 @@ func recordStage(ctx context.Context, s *State, st *Stage) {
 		span.SetStatus(codes.Error, st.Failure.Message)
 	}
 	span.End(trace.WithTimestamp(st.Ended))
+}
+
+// recordAttempt records an attempt at a task. One that nothing was heard of since it began ends with its task or, at the latest,
+// its stage.
+func recordAttempt(ctx context.Context, s *State, st *Stage, t *Task, a *Attempt) {
+	traceID, _ := telemetry.ParseIDs(s.Submitted.GetTraceId(), s.Submitted.GetSpanId())
+	ctx = stageContext(ctx, s.Submitted.GetTraceId(), s.Submitted.GetSpanId(), s.RunID, st.Table)
+	_, span := telemetry.StartSpanWithIDs(ctx, tracer, "task "+st.Table+" "+t.ID, traceID, telemetry.AttemptSpanID(a.ID), a.Started, trace.WithAttributes(
+		attribute.String("shoplake.run", s.RunID),
+		attribute.String("shoplake.stage", st.Table),
+		attribute.String("shoplake.task", t.ID),
+		attribute.String("shoplake.attempt", a.ID),
+		attribute.String("shoplake.worker", a.Worker),
+		attribute.Int("shoplake.release", int(a.Release)),
+		attribute.Int64("shoplake.queued_ms", max(0, a.Started.Sub(a.Released).Milliseconds())),
+	))
+	end := a.Ended
+	switch {
+	case a.Error != "":
+		span.SetStatus(codes.Error, a.Error)
+	case end.IsZero():
+		span.SetStatus(codes.Error, "nothing was heard of it after it began: its worker died, the run was cancelled, or another attempt was first")
+		if end = t.EndedAt; end.Before(a.Started) {
+			end = st.Ended
+		}
+	}
+	span.End(trace.WithTimestamp(end))
+}
+
+// recordEnded records the spans of what has ended by the events that were appended last.
+func (r *running) recordEnded(ctx context.Context, events []*dispatchv1.RunEvent) {
+	for _, e := range events {
+		if st := r.state.Stage(e.GetTask().GetStage()); st != nil && e.GetTask().GetEndTime() != nil {
+			if t := st.Task(e.GetTask().GetTaskId()); t != nil {
+				r.recordTries(ctx, st, t, func(a *Attempt) bool { return a.ID == e.GetTask().GetAttemptId() && !a.Ended.IsZero() })
+			}
+		}
+	}
+	for _, st := range r.state.Stages {
+		if st.Terminal() && !r.recorded[st.Table] {
+			r.recorded[st.Table] = true
+			for _, t := range append(st.all(), st.Former...) {
+				r.recordTries(ctx, st, t, func(*Attempt) bool { return true })
+			}
+			recordStage(ctx, r.state, st)
+		}
+	}
+	if r.state.Terminal() {
+		recordRun(ctx, r.state)
+	}
+}
+
+func (r *running) recordTries(ctx context.Context, st *Stage, t *Task, wanted func(*Attempt) bool) {
+	for _, a := range t.Tries {
+		if wanted(a) && !r.recorded[a.ID] {
+			r.recorded[a.ID] = true
+			recordAttempt(ctx, r.state, st, t, a)
+		}
+	}
+}
+
+// exportGrace is how long before a takeover the former coordinator may have recorded a span that it did not live to export.
+const exportGrace = 30 * time.Second
+
+// recordAgain records what ended shortly before a takeover: a span that is exported twice is the same span.
+func (r *running) recordAgain(ctx context.Context, now time.Time) {
+	old := func(end time.Time) bool { return !end.IsZero() && end.Before(now.Add(-exportGrace)) }
+	if r.state.Terminal() && old(r.state.Ended) {
+		return
+	}
+	for _, st := range r.state.Stages {
+		for _, t := range append(st.all(), st.Former...) {
+			for _, a := range t.Tries {
+				r.recorded[a.ID] = old(a.Ended) || old(st.Ended)
+			}
+			r.recordTries(ctx, st, t, func(a *Attempt) bool { return !a.Ended.IsZero() })
+		}
+		r.recorded[st.Table] = old(st.Ended)
+	}
+	r.recordEnded(ctx, nil)
 }

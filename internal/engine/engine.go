@@ -60,7 +60,9 @@ type Session struct {
 // Open starts a session and locks it: afterwards its settings cannot be changed, nothing outside the given folders can be
 // read or written, and no extension can be loaded.
 func Open(ctx context.Context, o Options) (*Session, error) {
+	ctx, end := traced(ctx, "engine.open")
 	s, err := open(ctx, o)
+	end(err)
 	if err != nil {
 		return nil, fmt.Errorf("open a query session: %w", err)
 	}

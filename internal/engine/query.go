@@ -40,7 +40,9 @@ type Rows struct {
 // bool, string, []string, []byte, Decimal, time.Time (an instant), Typed, or nil; each that the statement uses must be there. Names
 // that it does not use are ignored. The whole result is in the session's memory when Query returns: put a LIMIT to it where
 // it may be large. When ctx ends, the query is interrupted and the error is the context's.
-func (s *Session) Query(ctx context.Context, sql string, params map[string]any) (*Rows, error) {
+func (s *Session) Query(ctx context.Context, sql string, params map[string]any) (_ *Rows, err error) {
+	ctx, end := traced(ctx, "engine.query")
+	defer func() { end(err) }()
 	rows, err := s.query(ctx, sql, params)
 	if err != nil {
 		return nil, err

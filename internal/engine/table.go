@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // relationKind is what a name of the session stands for.
@@ -35,7 +37,10 @@ func (s *Session) Load(ctx context.Context, name string, cols []Column, files []
 	if err != nil {
 		return fmt.Errorf("load the table %s: %w", name, err)
 	}
-	return s.define(ctx, name, tableKind, query)
+	ctx, end := traced(ctx, "engine.load", attribute.String("shoplake.table", name), attribute.Int("shoplake.files", len(files)))
+	err = s.define(ctx, name, tableKind, query)
+	end(err)
+	return err
 }
 
 // Define names the result of a trusted query: layer.table then stands for the query (computed anew at each use).
@@ -45,7 +50,10 @@ func (s *Session) Define(ctx context.Context, name, query string) error {
 
 // Materialize is Define with the rows computed once and kept in memory, spilled where there is a spill folder.
 func (s *Session) Materialize(ctx context.Context, name, query string) error {
-	return s.define(ctx, name, tableKind, query)
+	ctx, end := traced(ctx, "engine.materialize", attribute.String("shoplake.table", name))
+	err := s.define(ctx, name, tableKind, query)
+	end(err)
+	return err
 }
 
 // Drop forgets a table that Table, Load, Define or Materialize made; one that does not exist is no error.
@@ -138,7 +146,9 @@ func literalPath(path string) string {
 // returns how many there are. The columns are found by name, cast to their types, and written in the given order with their
 // field ids. Where there are no rows, or an error, no file is left. The file's folder is made if it is missing.
 func (s *Session) Export(ctx context.Context, query, path string, cols []Column) (int64, error) {
+	ctx, end := traced(ctx, "engine.export", attribute.String("shoplake.file", path))
 	rows, err := s.export(ctx, query, path, cols)
+	end(err)
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", path, err)
 	}

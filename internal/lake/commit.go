@@ -18,6 +18,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
 )
 
 const (
@@ -30,7 +31,7 @@ const (
 // Commit makes one snapshot of a table out of a change, whole or not at all, and returns its id. It may be repeated with
 // the same token, after any error: it happens once. It waits for and retries after other writers until ctx is done.
 // It fails with ErrMoved, ErrFenced or ErrNotFound where repeating it is of no use. It deletes no file.
-func (l *Lake) Commit(ctx context.Context, c Commit) (int64, error) {
+func (l *Lake) Commit(ctx context.Context, c Commit) (_ int64, err error) {
 	doing := "commit to table " + c.Table
 	if err := l.needCatalog(doing); err != nil {
 		return 0, err
@@ -39,6 +40,9 @@ func (l *Lake) Commit(ctx context.Context, c Commit) (int64, error) {
 		// Without one an attempt of unknown outcome could be repeated.
 		c.Token = uuid.NewString()
 	}
+	ctx, end := traced(ctx, "lake.commit", attribute.String("shoplake.table", c.Table),
+		attribute.Int("shoplake.files_added", len(c.Add)), attribute.Int("shoplake.files_removed", len(c.Remove)))
+	defer func() { end(err) }()
 	unlock, err := l.lock(ctx, c.Table)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", doing, err)

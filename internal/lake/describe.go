@@ -13,6 +13,7 @@ import (
 	pqschema "github.com/apache/arrow-go/v18/parquet/schema"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/codec"
+	"go.opentelemetry.io/otel/attribute"
 )
 
 const (
@@ -26,7 +27,9 @@ const (
 // is the table's with its field ids; the file may lack columns that are not required. All its rows must lie in the
 // partition, whose text is empty where the table has one partition. It needs no catalog.
 func (l *Lake) Describe(ctx context.Context, path string, schema Schema, partition string) (Staged, error) {
+	ctx, end := traced(ctx, "lake.describe", attribute.String("shoplake.file", path), attribute.String("shoplake.partition", partition))
 	staged, err := l.describe(ctx, path, schema, partition)
+	end(err)
 	if err != nil {
 		return Staged{}, fmt.Errorf("describe staged file %s: %w", path, err)
 	}

@@ -91,8 +91,14 @@ func ParseIDs(traceHex, spanHex string) (trace.TraceID, trace.SpanID) {
 }
 
 // StageSpanID is the id of the span of a stage of a run: every process knows it without being told.
-func StageSpanID(runID, stage string) trace.SpanID {
-	sum := sha256.Sum256([]byte(runID + "/" + stage))
+func StageSpanID(runID, stage string) trace.SpanID { return derived(runID + "/" + stage) }
+
+// AttemptSpanID is the id of the span of an attempt at a task: the worker hangs its spans below it, and the coordinator, which
+// has the attempt in the run's log, records it even when the worker did not live to.
+func AttemptSpanID(attemptID string) trace.SpanID { return derived("attempt/" + attemptID) }
+
+func derived(from string) trace.SpanID {
+	sum := sha256.Sum256([]byte(from))
 	var id trace.SpanID
 	copy(id[:], sum[:])
 	if !id.IsValid() {
