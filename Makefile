@@ -36,8 +36,8 @@ race: ## Test the packages with concurrency under the race detector
 	go test -race -timeout $(TIMEOUT) $(RACE)
 
 .PHONY: bench
-bench: ## Rows per second of each stage, beside bare DuckDB on the same files
-	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./e2e/...
+bench: build ## Rows per second of each stage, beside bare DuckDB on the same files
+	go run ./bench $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: protos ## go vet, staticcheck, gofmt, buf lint
