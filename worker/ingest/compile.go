@@ -43,15 +43,17 @@ type derived struct {
 	expr string
 }
 
-// Names of the layers in their order. Steps of a type's reading stand between
-// text and value, one layer each.
+// Names of the layers in their order; those of quick and slow reading, and of
+// faults, are numbered.
 const (
+	layerQuick     = "quick"
 	layerOdd       = "odd"
 	layerText      = "text"
-	layerStep      = "step"
+	layerSlow      = "slow"
 	layerValue     = "value"
 	layerCompleted = "completed"
 	layerFault     = "fault"
+	layerRules     = "ruled"
 )
 
 // compile makes the statement of a contract for rows that are ingested at the
@@ -67,7 +69,6 @@ func compile(c *pipeline.Contract, zone string, ingestTime time.Time) (*statemen
 	if err != nil {
 		return nil, fmt.Errorf("compile contract %s: %w", c.ID, err)
 	}
-	steps := 0
 	columns := make([]reading, len(c.Columns))
 	for i := range c.Columns {
 		column := &c.Columns[i]
@@ -78,26 +79,26 @@ func compile(c *pipeline.Contract, zone string, ingestTime time.Time) (*statemen
 		if err != nil {
 			return nil, fmt.Errorf("compile contract %s: column %s: %w", c.ID, column.Name, err)
 		}
-		steps = max(steps, len(columns[i].steps))
 	}
-
+	s.addSteps(layerQuick, columns, func(r reading) []derived { return r.quick })
 	odd, text := layer{name: layerOdd}, layer{name: layerText}
 	for i := range c.Columns {
 		column := &c.Columns[i]
-		cell := quote(hidden(column, "cell"))
-		odd.add(hidden(column, "odd"), oddCell(cell))
-		text.add(hidden(column, "text"), columnText(column, cell, quote(hidden(column, "odd"))))
-	}
-	s.layers = append(s.layers, odd, text)
-	for k := range steps {
-		step := layer{name: fmt.Sprintf("%s_%d", layerStep, k+1)}
-		for i := range c.Columns {
-			if k < len(columns[i].steps) {
-				step.columns = append(step.columns, columns[i].steps[k])
-			}
+		quick := ""
+		if steps := columns[i].quick; len(steps) > 0 {
+			quick = quote(steps[len(steps)-1].name)
 		}
-		s.layers = append(s.layers, step)
+		cell := quote(hidden(column, "cell"))
+		odd.add(hidden(column, "odd"), oddCell(cell, quick))
+		if column.Type != pipeline.ColumnString {
+			text.add(hidden(column, "text"), columnText(column, cell, quote(hidden(column, "odd"))))
+		}
 	}
+	s.layers = append(s.layers, odd)
+	if len(text.columns) > 0 {
+		s.layers = append(s.layers, text)
+	}
+	s.addSteps(layerSlow, columns, func(r reading) []derived { return r.slow })
 	value, completed := layer{name: layerValue}, layer{name: layerCompleted}
 	for i := range c.Columns {
 		column := &c.Columns[i]
@@ -117,10 +118,31 @@ func compile(c *pipeline.Contract, zone string, ingestTime time.Time) (*statemen
 
 func (l *layer) add(name, expr string) { l.columns = append(l.columns, derived{name, expr}) }
 
-// reading is how a column's text becomes its value: steps that build on one
-// another, then the value, null where the text cannot be read.
+// addSteps adds numbered layers of which each column takes one, as long as it
+// has steps.
+func (s *statement) addSteps(name string, columns []reading, of func(reading) []derived) {
+	for k := 0; ; k++ {
+		step := layer{name: fmt.Sprintf("%s_%d", name, k+1)}
+		for _, r := range columns {
+			if steps := of(r); k < len(steps) {
+				step.columns = append(step.columns, steps[k])
+			}
+		}
+		if len(step.columns) == 0 {
+			return
+		}
+		s.layers = append(s.layers, step)
+	}
+}
+
+// reading is how a column's cells become values.
 type reading struct {
-	steps []derived
+	// quick are steps that build on one another from the cell as it is; the last is the value where the cell is written in
+	// the most usual way, and null where it is not. None where the type has no such way.
+	quick []derived
+	// slow are steps that build on one another from the cell's text.
+	slow []derived
+	// value is null where the cell cannot be read.
 	value string
 }
 
@@ -129,7 +151,7 @@ func readColumn(contract *pipeline.Contract, c *pipeline.ContractColumn, zone st
 	text := quote(hidden(c, "text"))
 	switch c.Type {
 	case pipeline.ColumnString:
-		return readString(c, text, quote(hidden(c, "odd"))), nil
+		return readString(c), nil
 	case pipeline.ColumnInteger:
 		return readInteger(c, text), nil
 	case pipeline.ColumnDecimal:
@@ -172,21 +194,19 @@ func completedValue(c *pipeline.Contract, column *pipeline.ContractColumn) strin
 		}
 		values = append(values, value)
 	}
-	return fmt.Sprintf("CASE WHEN %s IS NULL THEN coalesce(%s) ELSE %s END",
-		quote(hidden(column, "text")), strings.Join(values, ", "), values[0])
+	return fmt.Sprintf("CASE WHEN %s THEN NULL ELSE coalesce(%s) END", unread(column, values[0]), strings.Join(values, ", "))
 }
 
-// SQL writes the statement over scratch files. Each row of them is one row of
-// its result.
-func (s *statement) SQL(files []string) string {
-	escaped := make([]string, len(files))
-	for i, file := range files {
-		escaped[i] = patternless.Replace(file)
+// unread is a condition that a cell holds something that is no value.
+func unread(c *pipeline.ContractColumn, value string) string {
+	if c.Type == pipeline.ColumnString {
+		return neverText(quote(hidden(c, "odd")))
 	}
-	return s.over("read_parquet(" + list(escaped) + ")")
+	return fmt.Sprintf("%s IS NULL AND %s IS NOT NULL", value, quote(hidden(c, "text")))
 }
 
-// over writes the statement over a table, or table function, of scratch columns.
+// over writes the statement over a table, or table function, of scratch
+// columns. Each row of it is one row of the result.
 func (s *statement) over(scratch string) string {
 	var b strings.Builder
 	b.WriteString("WITH scratch AS NOT MATERIALIZED (\n  SELECT")
@@ -260,11 +280,18 @@ func Explain(c *pipeline.Contract) string {
 	if err != nil {
 		return "-- " + err.Error() + "\n"
 	}
-	return s.SQL([]string{"records.parquet"})
+	return s.over(scratchRows([]string{"records.parquet"}))
 }
 
-// patternless writes a path so that the engine takes no character of it for a pattern.
-var patternless = strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]")
+// paths writes paths as a list in SQL, so that the engine takes no character of
+// them for a pattern.
+func paths(files ...string) string {
+	escaped := make([]string, len(files))
+	for i, file := range files {
+		escaped[i] = strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(file)
+	}
+	return list(escaped)
+}
 
 // hidden names an intermediate column.
 func hidden(c *pipeline.ContractColumn, what string) string { return c.Name + "#" + what }

@@ -9,40 +9,61 @@ import (
 
 	"github.com/shoplake/shoplake/internal/engine"
 	"github.com/shoplake/shoplake/internal/pipeline"
+	"github.com/shoplake/shoplake/worker/ingest/record"
 )
 
-// Tables of the session.
-const (
-	filesTable   = "ingest.files"   // the landing files: file, path, sha256
-	checkedTable = "ingest.checked" // the result of the statement over some scratch files
-)
+// filesTable has the landing files in the session: file, path, sha256.
+const filesTable = "ingest.files"
 
 // maxErrorBytes is how much of the reason why a file is unreadable is kept.
 const maxErrorBytes = 4096
 
-// checkGroup checks some scratch files and writes their rows.
+// checkGroup checks some scratch files and writes their rows: first the good
+// ones, then what is not among them. Bad rows are few, and checking these once
+// more costs less than keeping all checked rows.
 func (t *task) checkGroup(ctx context.Context, session *engine.Session, n int, segments []string) error {
-	if err := session.Materialize(ctx, checkedTable, t.statement.SQL(segments)); err != nil {
-		return fmt.Errorf("check rows: %w", err)
-	}
-	if err := t.count(ctx, session); err != nil {
-		return fmt.Errorf("count checked rows: %w", err)
-	}
-	if err := t.export(ctx, session, t.Bronze, n, t.bronzeQuery()); err != nil {
-		return err
-	}
-	if err := t.export(ctx, session, t.Quarantine, n, t.quarantineQuery()); err != nil {
-		return err
-	}
-	return session.Drop(ctx, checkedTable)
-}
-
-// count adds up the checked rows of each file.
-func (t *task) count(ctx context.Context, session *engine.Session) (err error) {
-	rows, err := session.Query(ctx, fmt.Sprintf(`SELECT %s, count(*), count(%s) FROM %s GROUP BY 1`,
-		quote(columnFile), quote(columnRules), checkedTable), nil)
+	bronze, err := t.export(ctx, session, t.Bronze, n, t.bronzeQuery(scratchRows(segments)))
 	if err != nil {
 		return err
+	}
+	quarantined, err := t.export(ctx, session, t.Quarantine, n, t.quarantineQuery(otherRows(segments, bronze)))
+	if err != nil {
+		return err
+	}
+	if err := t.count(ctx, session, bronze, pipeline.SourceFileColumn, func(f *file) *int64 { return &f.bronze }); err != nil {
+		return err
+	}
+	return t.count(ctx, session, quarantined, "source_file", func(f *file) *int64 { return &f.quarantined })
+}
+
+// scratchRows is the rows of scratch files.
+func scratchRows(segments []string) string {
+	return "read_parquet(" + paths(segments...) + ")"
+}
+
+// otherRows is the rows of scratch files that a bronze file, unless its path is
+// empty, does not have.
+func otherRows(segments []string, bronze string) string {
+	if bronze == "" {
+		return scratchRows(segments)
+	}
+	return fmt.Sprintf(`(
+    SELECT * FROM %s AS scratch ANTI JOIN (
+      SELECT files.file, bronze.%s AS good_row FROM read_parquet(%s) AS bronze JOIN %s AS files ON bronze.%s = files.path
+    ) AS good ON scratch.%s = good.file AND scratch.%s = good.good_row)`,
+		scratchRows(segments), quote(pipeline.RowNumberColumn), paths(bronze), filesTable, quote(pipeline.SourceFileColumn),
+		record.ColumnFileIndex, record.ColumnRowNumber)
+}
+
+// count adds up the rows of each landing file in a file that was written.
+func (t *task) count(ctx context.Context, session *engine.Session, path, column string, to func(*file) *int64) (err error) {
+	if path == "" {
+		return nil
+	}
+	rows, err := session.Query(ctx, fmt.Sprintf("SELECT files.file, count(*) FROM read_parquet(%s) AS written JOIN %s AS files ON written.%s = files.path GROUP BY 1",
+		paths(path), filesTable, quote(column)), nil)
+	if err != nil {
+		return fmt.Errorf("count the rows of %s: %w", path, err)
 	}
 	defer func() {
 		if e := rows.Close(); err == nil {
@@ -54,27 +75,21 @@ func (t *task) count(ctx context.Context, session *engine.Session) (err error) {
 		if err != nil {
 			return err
 		}
-		index, all, bad := values[0].(int64), values[1].(int64), values[2].(int64)
-		if index < 0 || index >= int64(len(t.files)) {
-			return fmt.Errorf("a scratch row is of file %d, of %d read; this is a fault of the program", index, len(t.files))
-		}
-		t.files[index].bronze += all - bad
-		t.files[index].quarantined += bad
+		*to(&t.files[values[0].(int64)]) += values[1].(int64)
 	}
 	return rows.Err()
 }
 
-// export writes the n-th file of a table; none if there are no rows.
-func (t *task) export(ctx context.Context, session *engine.Session, to Target, n int, query string) error {
+// export writes the n-th file of a table and returns its path; none, and no
+// path, if there are no rows.
+func (t *task) export(ctx context.Context, session *engine.Session, to Target, n int, query string) (string, error) {
 	path := filepath.Join(to.Staging, fmt.Sprintf("%s-%04d.parquet", t.AttemptID, n))
 	rows, err := session.Export(ctx, query, path, to.Columns)
-	if err != nil {
-		return err
+	if err != nil || rows == 0 {
+		return "", err
 	}
-	if rows > 0 {
-		t.outputs = append(t.outputs, Output{Table: to.Table, Path: path, Rows: rows})
-	}
-	return nil
+	t.outputs = append(t.outputs, Output{Table: to.Table, Path: path, Rows: rows})
+	return path, nil
 }
 
 // filesQuery lists the files that were read.
@@ -103,15 +118,15 @@ func selected(to Target, have []derived, from string) string {
 	return "SELECT " + strings.Join(list, ",\n  ") + "\nFROM " + from
 }
 
-// bronzeQuery gives the good rows.
-func (t *task) bronzeQuery() string {
+// bronzeQuery gives the good rows of a table of scratch columns.
+func (t *task) bronzeQuery(scratch string) string {
 	contract := t.Source.Contract
 	var have []derived
 	for _, c := range contract.Columns {
-		have = append(have, derived{c.Name, quote(c.Name)})
+		have = append(have, derived{c.Name, "checked." + quote(c.Name)})
 	}
 	if day := contract.BusinessDay; day != nil && day.Of != "" {
-		have = append(have, derived{day.Column, quote(day.Column)})
+		have = append(have, derived{day.Column, "checked." + quote(day.Column)})
 	}
 	have = append(have,
 		derived{pipeline.SourceFileColumn, "files.path"},
@@ -121,11 +136,11 @@ func (t *task) bronzeQuery() string {
 		derived{pipeline.ContractVersionColumn, literal(contract.Version)},
 		derived{pipeline.ExtraColumn, quote(columnExtra)},
 	)
-	return selected(t.Bronze, have, t.checkedRows("IS NULL"))
+	return selected(t.Bronze, have, t.checkedRows(scratch, "IS NULL"))
 }
 
-// quarantineQuery gives the bad rows.
-func (t *task) quarantineQuery() string {
+// quarantineQuery gives the bad rows of a table of scratch columns.
+func (t *task) quarantineQuery(scratch string) string {
 	source := literal(t.Source.Name)
 	return selected(t.Quarantine, []derived{
 		{"quarantine_id", fmt.Sprintf("md5(concat(%s, '|', files.path, '|', files.sha256, '|', %s))", source, quote(columnRow))},
@@ -139,12 +154,12 @@ func (t *task) quarantineQuery() string {
 		{"run_id", literal(t.RunID)},
 		{"contract_version", literal(t.Source.Contract.Version)},
 		{"extra", quote(columnExtra)},
-	}, t.checkedRows("IS NOT NULL"))
+	}, t.checkedRows(scratch, "IS NOT NULL"))
 }
 
-func (t *task) checkedRows(rules string) string {
-	return fmt.Sprintf("%s AS checked JOIN %s AS files ON checked.%s = files.file\nWHERE %s %s",
-		checkedTable, filesTable, quote(columnFile), quote(columnRules), rules)
+func (t *task) checkedRows(scratch, rules string) string {
+	return fmt.Sprintf("(\n%s) AS checked JOIN %s AS files ON checked.%s = files.file\nWHERE %s %s",
+		t.statement.over(scratch), filesTable, quote(columnFile), quote(columnRules), rules)
 }
 
 // ingestedQuery gives the fate of each file.

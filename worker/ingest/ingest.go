@@ -25,10 +25,10 @@ import (
 	"github.com/shoplake/shoplake/worker/ingest/record"
 )
 
-// checkBytes is how much of the scratch files is checked at a time: the checked
-// rows are then held in the engine, in memory or spilled, and written as one
-// bronze file.
-const checkBytes = 512 << 20
+// checkBytes is how much of the scratch files is checked at a time and becomes
+// one bronze file, a tenth of that as a rule. The engine then remembers the
+// numbers of its rows.
+const checkBytes = 256 << 20
 
 // Target is a table that is written to.
 type Target struct {
@@ -153,7 +153,7 @@ type task struct {
 type file struct {
 	path string
 	record.FileInfo
-	// bronze and quarantined count its checked rows.
+	// bronze and quarantined count its rows in the files that were written.
 	bronze, quarantined int64
 }
 
@@ -240,7 +240,7 @@ func (t *task) check(ctx context.Context, segments []string) (err error) {
 			}
 		}
 	}
-	if err := t.export(ctx, session, t.Ingested, 0, t.ingestedQuery()); err != nil {
+	if _, err := t.export(ctx, session, t.Ingested, 0, t.ingestedQuery()); err != nil {
 		return err
 	}
 	var bronze, quarantined int64
@@ -269,8 +269,8 @@ func group(segments []string) ([][]string, error) {
 	return groups, nil
 }
 
-// conserved tells that every row read is in exactly one place: counted for
-// every file among the checked rows, and over all by what the written files hold.
+// conserved tells that every row read is in exactly one place, by what the
+// written files hold: for every landing file, and over all.
 func (t *task) conserved() error {
 	var read, bronze, quarantined int64
 	for _, f := range t.files {

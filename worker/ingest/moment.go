@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/shoplake/shoplake/internal/pipeline"
@@ -25,9 +26,11 @@ func readDate(c *pipeline.ContractColumn, text string) (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
+	cell, cast, quick := quote(hidden(c, "cell")), hidden(c, "cast"), hidden(c, "quick")
 	day, serial := quote(hidden(c, "day")), quote(hidden(c, "serial"))
-	return reading{
-		steps: []derived{
+	// A date that is written back as it was read had all its digits.
+	r := reading{
+		slow: []derived{
 			{hidden(c, "iso"), fmt.Sprintf("CASE WHEN %s THEN %s WHEN %s THEN substring(%s, 2, 10) END",
 				plain(text), iso, begins(text, 5), text)},
 			{hidden(c, "day"), fmt.Sprintf("TRY_CAST(%s AS DATE)", quote(hidden(c, "iso")))},
@@ -37,15 +40,33 @@ func readDate(c *pipeline.ContractColumn, text string) (reading, error) {
       WHEN %s THEN TRY_CAST(nullif(regexp_extract(substring(%s, 2), '^0*([0-9]{0,8})(?:\.[0-9]+)?$', 1), '') AS INTEGER) + 1462 END`,
 				begins(text, 3), text, begins(text, 6), text)},
 		},
-		// A date that is written back as it was read had all its digits. Serial 60 is a 29 February 1900, which never was:
-		// days before it are numbered one higher than days after it.
+		// Serial 60 is a 29 February 1900, which never was: days before it are numbered one higher than days after it.
 		value: fmt.Sprintf(`CASE
       WHEN CAST(%s AS VARCHAR) = %s AND strlen(%s) = 10 THEN %s
       WHEN %s BETWEEN 1 AND 59 AND %s THEN DATE '1899-12-31' + %s
       WHEN %s BETWEEN 61 AND 2958465 THEN DATE '1899-12-30' + %s END`,
 			day, quote(hidden(c, "iso")), quote(hidden(c, "iso")), day, serial, begins(text, 3), serial, serial, serial),
-	}, nil
+	}
+	if isoFirst(c) {
+		r.quick = []derived{
+			{cast, fmt.Sprintf("TRY_CAST(%s AS DATE)", cell)},
+			{quick, fmt.Sprintf("CASE WHEN strlen(%s) = 10 AND CAST(%s AS VARCHAR) = %s THEN %s END", cell, quote(cast), cell, quote(cast))},
+		}
+		r.value = fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN %s ELSE %s END", quote(quick), quote(quick), r.value)
+	}
+	return r, nil
 }
+
+// isoFirst tells that YYYY-MM-DD is among the column's formats: no other looks
+// like it.
+func isoFirst(c *pipeline.ContractColumn) bool { return slices.ContainsFunc(c.DateFormats, isISO) }
+
+func isISO(f pipeline.DateFormat) bool {
+	return f.Order == pipeline.OrderYMD && f.Separator == "-" && !f.Loose && !f.ShortYear
+}
+
+// lastMillisecond is the last that 64 bits of microseconds hold.
+const lastMillisecond = 9223372036854774
 
 // readInstant takes RFC 3339, with a T or, as the RFC lets programs agree, a
 // space; or the digits of an epoch: seconds where they are below 10^11, else
@@ -54,13 +75,22 @@ func readDate(c *pipeline.ContractColumn, text string) (reading, error) {
 func readInstant(c *pipeline.ContractColumn, text string) reading {
 	number, at, leap := quote(hidden(c, "number")), quote(hidden(c, "at")), quote(hidden(c, "leap"))
 	whole, fraction := quote(hidden(c, "whole")), quote(hidden(c, "fraction"))
+	cell, cast, quick := quote(hidden(c, "cell")), quote(hidden(c, "cast")), quote(hidden(c, "quick"))
 	return reading{
-		steps: []derived{
+		quick: []derived{
+			{hidden(c, "cast"), fmt.Sprintf("TRY_CAST(%s AS BIGINT)", cell)},
+			{hidden(c, "quick"), fmt.Sprintf(`CASE
+      WHEN %s IS NOT NULL THEN CASE WHEN CAST(%s AS VARCHAR) <> %s THEN NULL WHEN %s BETWEEN 0 AND 99999999999 THEN make_timestamptz(%s * 1000000)
+        WHEN %s BETWEEN 100000000000 AND %d THEN make_timestamptz(%s * 1000) END
+      WHEN %s >= '0001' AND regexp_full_match(%s, '%s[T ]%s%s(?:Z|%s)') THEN TRY_CAST(%s AS TIMESTAMPTZ) END`,
+				cast, cast, cell, cast, cast, cast, lastMillisecond, cast,
+				cell, cell, isoDay, dayTime, second, offset, cell)},
+		},
+		slow: []derived{
 			{hidden(c, "at"), fmt.Sprintf(`CASE
-      WHEN regexp_full_match(%s, '%s[T ]%s%s(?:Z|%s)') THEN TRY_CAST(%s AS TIMESTAMPTZ)
+      WHEN %s IS NOT NULL THEN %s
       WHEN regexp_full_match(%s, '%s[Tt ]%s%s(?:[Zz]|%s)') THEN TRY_CAST(upper(%s) AS TIMESTAMPTZ) END`,
-				text, isoDay, dayTime, second, offset, text,
-				text, isoDay, dayTime, second, offset, text)},
+				quick, quick, text, isoDay, dayTime, second, offset, text)},
 			{hidden(c, "number"), fmt.Sprintf(`CASE WHEN %s IS NULL THEN CASE
         WHEN %s THEN regexp_extract(%s, '^[0-9]+(?:\.[0-9]+)?$')
         WHEN %s THEN regexp_extract(substring(%s, 2), '^[0-9]+(?:\.[0-9]+)?$') END END`,
@@ -73,12 +103,13 @@ func readInstant(c *pipeline.ContractColumn, text string) reading {
 		},
 		// Leap seconds stand at the end of a month in UTC.
 		value: fmt.Sprintf(`CASE
+      WHEN %s IS NOT NULL THEN %s
       WHEN %s IS NOT NULL AND %s >= '0001' THEN %s
       WHEN %s < 100000000000 THEN make_timestamptz(%s * 1000000 + %s)
-      WHEN %s <= 9223372036854774 THEN make_timestamptz(%s * 1000 + %s // 1000)
+      WHEN %s <= %d THEN make_timestamptz(%s * 1000 + %s // 1000)
       WHEN day(make_timestamp(%s)) = 1 AND hour(make_timestamp(%s)) = 0 AND minute(make_timestamp(%s)) = 0 AND second(make_timestamp(%s)) = 0
         THEN make_timestamptz(%s) END`,
-			at, text, at, whole, whole, fraction, whole, whole, fraction, leap, leap, leap, leap, leap),
+			quick, quick, at, text, at, whole, whole, fraction, whole, lastMillisecond, whole, fraction, leap, leap, leap, leap, leap),
 	}
 }
 
@@ -90,23 +121,30 @@ func readLocalTime(c *pipeline.ContractColumn, text, zone string) (reading, erro
 	if err != nil {
 		return reading{}, err
 	}
-	iso, stamp, local, zoned := quote(hidden(c, "iso")), quote(hidden(c, "stamp")), quote(hidden(c, "local")), quote(hidden(c, "zoned"))
-	r := reading{
-		steps: []derived{
-			{hidden(c, "iso"), fmt.Sprintf("CASE WHEN %s THEN %s WHEN %s THEN substring(%s, 2) END",
-				plain(text), formatted, begins(text, 5), text)},
-			{hidden(c, "stamp"), fmt.Sprintf("TRY_CAST(%s AS TIMESTAMP)", iso)},
-			// Text that is the moment as the engine writes it needs no other look.
-			{hidden(c, "local"), fmt.Sprintf(`CASE
-      WHEN strlen(%s) = 19 AND CAST(%s AS VARCHAR) = %s THEN %s
+	iso, local, zoned := quote(hidden(c, "iso")), quote(hidden(c, "local")), quote(hidden(c, "zoned"))
+	cell, quick := quote(hidden(c, "cell")), "NULL"
+	var r reading
+	if isoFirst(c) {
+		// A cell that is the moment as the engine writes it needs no other look.
+		quick = quote(hidden(c, "quick"))
+		r.quick = []derived{
+			{hidden(c, "cast"), fmt.Sprintf("TRY_CAST(%s AS TIMESTAMP)", cell)},
+			{hidden(c, "quick"), fmt.Sprintf("CASE WHEN strlen(%s) = 19 AND CAST(%s AS VARCHAR) = %s THEN %s END",
+				cell, quote(hidden(c, "cast")), cell, quote(hidden(c, "cast")))},
+		}
+	}
+	r.slow = []derived{
+		{hidden(c, "iso"), fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN NULL WHEN %s THEN %s WHEN %s THEN substring(%s, 2) END",
+			quick, plain(text), formatted, begins(text, 5), text)},
+		{hidden(c, "local"), fmt.Sprintf(`CASE
+      WHEN %s IS NOT NULL THEN %s
       WHEN %s >= '0001' AND regexp_full_match(%s, '%s(?:[Tt ]%s(?:%s)?)?') THEN TRY_CAST(upper(%s) AS TIMESTAMP) END`,
-				iso, stamp, iso, stamp,
-				iso, iso, isoDay, dayTime, second, iso)},
-			{hidden(c, "zoned"), fmt.Sprintf(`CASE WHEN %s IS NULL AND %s >= '0001'
+			quick, quick,
+			iso, iso, isoDay, dayTime, second, iso)},
+		{hidden(c, "zoned"), fmt.Sprintf(`CASE WHEN %s IS NULL AND %s >= '0001'
         AND regexp_full_match(%s, '%s[Tt ]%s(?:%s)?(?:[Zz]|%s)')
         THEN TRY_CAST(regexp_replace(upper(%s), '^(.{16})([Z+-])', '\1:00\2') AS TIMESTAMPTZ) END`,
-				local, iso, iso, isoDay, dayTime, second, looseShift, iso)},
-		},
+			local, iso, iso, isoDay, dayTime, second, looseShift, iso)},
 	}
 	if universal(zone) {
 		r.value = fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN make_timestamptz(epoch_us(%s)) ELSE %s END", local, local, zoned)
@@ -116,7 +154,7 @@ func readLocalTime(c *pipeline.ContractColumn, text, zone string) (reading, erro
 	// that held a day before: if it gives the same local time, it is earlier.
 	late, earlier := quote(hidden(c, "late")), quote(hidden(c, "earlier"))
 	dayBefore := fmt.Sprintf("make_timestamptz(%s - 86400000000)", late)
-	r.steps = append(r.steps,
+	r.slow = append(r.slow,
 		derived{hidden(c, "late"), fmt.Sprintf("epoch_us(timezone(%s, %s))", literal(zone), local)},
 		derived{hidden(c, "earlier"), fmt.Sprintf("epoch_us(%s) - (epoch_us(timezone(%s, %s)) - (%s - 86400000000))",
 			local, literal(zone), dayBefore, late)},
@@ -166,7 +204,7 @@ func isoText(c *pipeline.ContractColumn, text string) (string, error) {
 
 // isoRewrite tells text of a format, and rewrites it.
 func isoRewrite(f pipeline.DateFormat, text string) (test, iso string, err error) {
-	if f.Order == pipeline.OrderYMD && f.Separator == "-" && !f.Loose && !f.ShortYear {
+	if isISO(f) {
 		return fmt.Sprintf("substring(%s, 5, 1) = '-'", text), text, nil
 	}
 	year, part := "[0-9]{4}", "[0-9]{2}"

@@ -11,39 +11,56 @@ import (
 // readInteger takes 64 bits: digits with an optional sign and an optional
 // fraction of zeros. The engine's cast takes more than that (exponents, hex,
 // fractions, which it rounds), so it is believed only where the number written
-// back is the text.
+// back is the cell.
 func readInteger(c *pipeline.ContractColumn, text string) reading {
-	fast := hidden(c, "fast")
+	cell, cast, quick := quote(hidden(c, "cell")), hidden(c, "cast"), hidden(c, "quick")
 	return reading{
-		steps: []derived{{fast, fmt.Sprintf("TRY_CAST(%s AS BIGINT)", text)}},
+		quick: []derived{
+			{cast, fmt.Sprintf("TRY_CAST(%s AS BIGINT)", cell)},
+			{quick, fmt.Sprintf("CASE WHEN CAST(%s AS VARCHAR) = %s THEN %s END", quote(cast), cell, quote(cast))},
+		},
 		value: fmt.Sprintf(`CASE
-      WHEN CAST(%s AS VARCHAR) = %s THEN %s
+      WHEN %s IS NOT NULL THEN %s%s
       ELSE TRY_CAST(regexp_extract(%s, '^([+-]?[0-9]+)(?:\.0+)?$', 1) AS BIGINT) END`,
-			quote(fast), text, quote(fast), plainNumber(c, text)),
+			quote(quick), quote(quick), defaultNumber(c, text), plainNumber(c, text)),
 	}
 }
 
 // readDecimal takes a number whose digits before the point fit the type; digits
 // after it beyond the scale are rounded half away from zero, which the cast
-// from text does exactly, from the first digit beyond. Text of digits and a
-// point goes straight to the cast.
+// from text does exactly, from the first digit beyond. Cells of digits and a
+// point go straight to the cast.
 func readDecimal(c *pipeline.ContractColumn, text string) reading {
-	plainForm := `[+-]?[0-9]+(?:\.[0-9]+)?`
+	cell, quick := quote(hidden(c, "cell")), hidden(c, "quick")
+	form := `[+-]?[0-9]+(?:\.[0-9]+)?`
 	if decimalPoint(c) != "." {
-		plainForm = `[+-]?[0-9]+`
+		form = `[+-]?[0-9]+`
 	}
-	return reading{value: fmt.Sprintf(`CASE
-      WHEN regexp_full_match(%s, '%s') THEN TRY_CAST(%s AS %s)
+	return reading{
+		quick: []derived{{quick, fmt.Sprintf("CASE WHEN regexp_full_match(%s, '%s') THEN TRY_CAST(%s AS %s) END", cell, form, cell, c.StoredType())}},
+		value: fmt.Sprintf(`CASE
+      WHEN %s IS NOT NULL THEN %s%s
       ELSE TRY_CAST(%s AS %s) END`,
-		text, plainForm, text, c.StoredType(), plainNumber(c, text), c.StoredType())}
+			quote(quick), quote(quick), defaultNumber(c, text), plainNumber(c, text), c.StoredType()),
+	}
 }
+
+// defaultNumber reads the text of a number's default once, not in each row.
+func defaultNumber(c *pipeline.ContractColumn, text string) string {
+	if c.DefaultValue == nil || !wholeNumber.MatchString(*c.DefaultValue) {
+		return ""
+	}
+	return fmt.Sprintf("\n      WHEN %s = %s THEN TRY_CAST(%s AS %s)", text, literal(*c.DefaultValue), literal(*c.DefaultValue), c.StoredType())
+}
+
+var wholeNumber = regexp.MustCompile(`^-?[0-9]+$`)
 
 // readDouble takes a decimal number with or without an exponent; one beyond
 // what a double holds cannot be read.
 func readDouble(c *pipeline.ContractColumn, text string) reading {
 	fast := hidden(c, "fast")
 	return reading{
-		steps: []derived{{fast, fmt.Sprintf(`CASE
+		slow: []derived{{fast, fmt.Sprintf(`CASE
       WHEN regexp_full_match(%s, '[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?') THEN TRY_CAST(%s AS DOUBLE)
       ELSE TRY_CAST(%s AS DOUBLE) END`, text, text, plainNumber(c, text))}},
 		value: fmt.Sprintf("CASE WHEN isfinite(%s) THEN %s END", quote(fast), quote(fast)),

@@ -41,7 +41,7 @@ func pieces(most int, list ...string) *rapid.Generator[string] {
 	})
 }
 
-func isNull(cell string) bool {
+func nullToken(cell string) bool {
 	switch strings.ToLower(cell) {
 	case "", "-", "null", "n/a", "nan":
 		return true
@@ -53,7 +53,7 @@ var oracleNumber = regexp.MustCompile(`^([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+|
 
 func oracleDecimal(cell string) string {
 	cell = strings.TrimSpace(cell)
-	if isNull(cell) {
+	if nullToken(cell) {
 		return null
 	}
 	symbols := "$€£¥"
@@ -108,7 +108,7 @@ func TestIntegerAgainstOracle(t *testing.T) {
 	)
 	differ(t, pipeline.ContractColumn{Type: pipeline.ColumnInteger}, "UTC", draw, func(cell string) string {
 		cell = strings.TrimSpace(cell)
-		if isNull(cell) {
+		if nullToken(cell) {
 			return null
 		}
 		parts := oracleWhole.FindStringSubmatch(cell)
@@ -137,7 +137,7 @@ func sixDigits(fraction string) string { return (fraction + "000000")[:6] }
 
 func oracleInstant(cell string) string {
 	cell = strings.TrimSpace(cell)
-	if isNull(cell) {
+	if nullToken(cell) {
 		return null
 	}
 	if parts := oracleEpoch.FindStringSubmatch(cell); parts != nil {
@@ -328,7 +328,7 @@ func TestLocalTimeAgainstOracle(t *testing.T) {
 	}
 	oracle := func(cell string) string {
 		cell = strings.TrimSpace(cell)
-		if isNull(cell) {
+		if nullToken(cell) {
 			return null
 		}
 		p := oracleLocalTime.FindStringSubmatch(cell)

@@ -34,6 +34,9 @@ const (
 	faultFuture
 )
 
+// code writes the code of a check.
+func code(fault int) string { return fmt.Sprintf("%d::UTINYINT", fault) }
+
 // checkLevels sorts the columns by what their checks need to know of other
 // columns: those of level 0 need nothing, those of level n only columns of
 // lower levels.
@@ -118,7 +121,7 @@ func (s *statement) addFaults(levels [][]*pipeline.ContractColumn, ingestTime ti
 		names[i] = fmt.Sprintf("CASE %s %s END", faults[i], strings.Join(cases, " "))
 	}
 	var ruled layer
-	ruled.name = "ruled"
+	ruled.name = layerRules
 	ruled.add(columnRules, fmt.Sprintf(`CASE
       WHEN "#reader_rule" IS NOT NULL THEN ["#reader_rule"]
       WHEN (%s) > 0 THEN list_filter([
@@ -131,25 +134,25 @@ func (s *statement) addFaults(levels [][]*pipeline.ContractColumn, ingestTime ti
 // fault is the code of the check that a cell broke, the first of its column's
 // in their order.
 func (s *statement) fault(c *pipeline.ContractColumn, ingestTime time.Time) (string, error) {
-	value, text := quote(c.Name), quote(hidden(c, "text"))
+	value := quote(c.Name)
 	var cases []string
-	when := func(condition string, code int) {
-		cases = append(cases, fmt.Sprintf("WHEN %s THEN %d", condition, code))
+	when := func(condition string, fault int) {
+		cases = append(cases, fmt.Sprintf("WHEN %s THEN %s", condition, code(fault)))
 	}
-	null := "WHEN " + text + " IS NOT NULL THEN " + fmt.Sprint(faultType)
+	null := fmt.Sprintf("WHEN %s THEN %s", unread(c, value), code(faultType))
+	none := code(faultNone)
 	if c.Required {
-		null += fmt.Sprintf(" ELSE %d", faultRequired)
-	} else if on := c.RequiredWhen; on != nil {
+		none = code(faultRequired)
+	} else if on := c.RequiredWhen; on != nil && len(on.In) > 0 {
 		other := s.contract.Column(on.Column)
 		values := make([]string, len(on.In))
 		for i, v := range on.In {
 			values[i] = fmt.Sprintf("CAST(%s AS %s)", literal(v), other.StoredType())
 		}
-		if len(values) > 0 {
-			null += fmt.Sprintf(" WHEN %s = 0 AND list_contains([%s], %s) THEN %d", quote(hidden(other, "fault")), strings.Join(values, ", "), quote(other.Name), faultRequired)
-		}
+		null += fmt.Sprintf(" WHEN %s = 0 AND list_contains([%s], %s) THEN %s",
+			quote(hidden(other, "fault")), strings.Join(values, ", "), quote(other.Name), code(faultRequired))
 	}
-	cases = append(cases, fmt.Sprintf("WHEN %s IS NULL THEN CASE %s END", value, null))
+	cases = append(cases, fmt.Sprintf("WHEN %s IS NULL THEN CASE %s ELSE %s END", value, null, none))
 	asText := value
 	if c.StoredType() != pipeline.TypeVarchar {
 		asText = fmt.Sprintf("CAST(%s AS VARCHAR)", value)
@@ -174,7 +177,7 @@ func (s *statement) fault(c *pipeline.ContractColumn, ingestTime time.Time) (str
 			return "", fmt.Errorf("a %s is no moment that could lie in the future", c.Type)
 		}
 	}
-	return fmt.Sprintf("CAST(coalesce(CASE\n      %s END, 0) AS UTINYINT)", strings.Join(cases, "\n      ")), nil
+	return fmt.Sprintf("CASE\n      %s\n      ELSE %s END", strings.Join(cases, "\n      "), code(faultNone)), nil
 }
 
 // rangeChecks adds the bounds of a column: its own, and those that other

@@ -3,7 +3,6 @@ package ingest
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
@@ -272,38 +271,6 @@ func TestOrders(t *testing.T) {
 	t.Run("carry", func(t *testing.T) { testCarry(t, l, result) })
 }
 
-func testCarry(t *testing.T, l *landing, before *Result) {
-	for _, to := range []Target{l.request.Bronze, l.request.Quarantine} {
-		request := CarryRequest{To: to, AttemptID: "03ATTEMPT", Engine: l.request.Engine, ScratchDir: l.request.ScratchDir, Dropped: []string{"2026/01/a.csv", "never.csv", "it's.csv"}}
-		for _, file := range before.Files {
-			if file.Table == to.Table {
-				request.Files = append(request.Files, file.Path)
-			}
-		}
-		result, err := Carry(t.Context(), request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.scratchEmpty()
-		column := sourceFileColumn(to.Table)
-		list := "SELECT * FROM t WHERE " + column + " <> '2026/01/a.csv' ORDER BY ALL"
-		stays := rows(t, before.Files, to, list)
-		expect(t, "rows that stay of "+to.Table, rows(t, result.Files, to, "SELECT * FROM t ORDER BY ALL"), stays)
-		if result.RowsOut != int64(len(stays)) || result.RowsIn != result.RowsOut+result.RowsDropped || result.RowsDropped == 0 {
-			t.Errorf("%+v, %d stay", result, len(stays))
-		}
-		request.Dropped = []string{"2026/01/a.csv", "2026/01/b.csv", "c.csv.gz", "cut.csv.gz", "twice.csv"}
-		request.AttemptID = "04ATTEMPT"
-		if result, err = Carry(t.Context(), request); err != nil || len(result.Files) != 0 || result.RowsOut != 0 {
-			t.Errorf("dropping all gave %+v, %v", result, err)
-		}
-		request.Dropped, request.AttemptID = nil, "05ATTEMPT"
-		if result, err = Carry(t.Context(), request); err != nil || result.RowsDropped != 0 || result.RowsOut != result.RowsIn {
-			t.Errorf("dropping nothing gave %+v, %v", result, err)
-		}
-	}
-}
-
 func TestActivity(t *testing.T) {
 	t.Parallel()
 	l := newLanding(t, shipped(t).Source("user_activity"), "UTC")
@@ -392,58 +359,6 @@ func TestInventory(t *testing.T) {
 		"2026-01-12|1001|SKU1|Löffel|Kitchen|~|~|1.1000|1200.5000|12|0|North|2026-01-10|week.xlsx|2|~",
 		"2026-01-12|1001|SKU1|Löffel|Kitchen|~|~|1.1000|1200.5000|12|0|North|2026-01-12|week.xlsx|21|~",
 	})
-}
-
-// TestFailedRun leaves nothing behind.
-func TestFailedRun(t *testing.T) {
-	t.Parallel()
-	p := shipped(t)
-	left := func(l *landing) {
-		t.Helper()
-		l.scratchEmpty()
-		for _, to := range []Target{l.request.Bronze, l.request.Quarantine, l.request.Ingested} {
-			if files, _ := filepath.Glob(filepath.Join(to.Staging, "*")); len(files) > 0 {
-				t.Errorf("%v were left", files)
-			}
-		}
-	}
-	missing := newLanding(t, p.Source("orders"), "UTC")
-	missing.drop("a.csv", ordersHeader)
-	missing.request.Files = append(missing.request.Files, &dispatchv1.LandingFile{Path: "b.csv"})
-	if _, err := Run(t.Context(), missing.request); err == nil || !strings.Contains(err.Error(), "b.csv") {
-		t.Errorf("a missing file gave %v", err)
-	}
-	left(missing)
-	outside := newLanding(t, p.Source("orders"), "UTC")
-	outside.request.Files = []*dispatchv1.LandingFile{{Path: "../../etc/passwd"}}
-	if _, err := Run(t.Context(), outside.request); err == nil {
-		t.Error("a file out of the landing folder was read")
-	}
-	left(outside)
-	cancelled := newLanding(t, p.Source("orders"), "UTC")
-	cancelled.drop("a.csv", ordersHeader)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := Run(ctx, cancelled.request); err == nil {
-		t.Error("a cancelled run ended well")
-	}
-	left(cancelled)
-	broken := newLanding(t, p.Source("orders"), "UTC")
-	broken.drop("a.csv", ordersHeader+"O1,1,2026-01-15,,,,,,,P1,1,1,,EUR,paid\n")
-	broken.request.Ingested.Columns = append(broken.request.Ingested.Columns, engine.Column{Name: "unknown", Type: "VARCHAR", Required: true})
-	if _, err := Run(t.Context(), broken.request); err == nil {
-		t.Error("a required column without values was written")
-	}
-	left(broken)
-}
-
-// TestNoFiles is a task of nothing.
-func TestNoFiles(t *testing.T) {
-	t.Parallel()
-	l := newLanding(t, shipped(t).Source("orders"), "UTC")
-	if result := l.run(); len(result.Files) != 0 || result.RowsRead != 0 {
-		t.Errorf("no files gave %+v", result)
-	}
 }
 
 func pack(t *testing.T, text string) string {

@@ -15,15 +15,20 @@ const whiteSpace = `[\t-\r \x{85}\p{Z}]`
 
 // oddCell is a scratch cell, trimmed, where it needs a closer look: that is not
 // ASCII, has white space at an end, or may stand for null. It is null for the
-// others, nearly all, which are told by comparisons: they are text as they are.
+// others, nearly all, which are told by comparisons or because quick (unless
+// empty) has read them: they are text as they are.
 //
 // A cell that is not plain text keeps its one-character prefix (see package
 // record), text that looks like one included.
-func oddCell(cell string) string {
+func oddCell(cell, quick string) string {
 	trim := func(text string) string {
 		return fmt.Sprintf("regexp_replace(%s, '^%s+|%s+$', '', 'g')", text, whiteSpace, whiteSpace)
 	}
-	return fill(`CASE
+	read := ""
+	if quick != "" {
+		read = "\n      WHEN " + quick + " IS NOT NULL THEN NULL"
+	}
+	return "CASE" + read + fill(`
       WHEN @ BETWEEN '!' AND '~' AND strlen(@) = length(@) AND NOT (suffix(@, ' ') OR suffix(@, chr(9)) OR suffix(@, chr(10))
         OR suffix(@, chr(11)) OR suffix(@, chr(12)) OR suffix(@, chr(13)) OR @ = '-' OR @ BETWEEN 'N' AND 'Nz' OR @ BETWEEN 'n' AND 'nz') THEN NULL
       WHEN (`+fill(noSpace, cell)+`) AND (`+fill(noSpace, cell+"[-1]")+`) THEN @
@@ -51,6 +56,12 @@ func begins(text string, code int) string {
 // characters is no value of any type but string.
 func plain(text string) string { return text + " >= chr(7)" }
 
+// neverText tells that a cell is a list, an object or an error.
+func neverText(odd string) string { return odd + " >= chr(1) AND " + odd + " < chr(3)" }
+
+// isNull tells what is no value, of odd cells. A list, because IN is made a join.
+const isNull = `strlen(@) < 5 AND list_contains(['', '-', 'null', 'n/a', 'nan'], lower(@))`
+
 // columnText is a cell's text: null for what counts as null, normalised unless
 // it is JSON, and the column's default where there is none.
 func columnText(c *pipeline.ContractColumn, cell, odd string) string {
@@ -58,22 +69,31 @@ func columnText(c *pipeline.ContractColumn, cell, odd string) string {
 	if c.Type == pipeline.ColumnObject {
 		normal = odd
 	}
-	none := "NULL"
-	rest := cell
-	if c.DefaultValue != nil {
-		none = literal(*c.DefaultValue)
-		rest = fmt.Sprintf("coalesce(%s, %s)", cell, none)
+	rest, none := withDefault(c, cell)
+	return fmt.Sprintf("CASE WHEN %s IS NULL THEN %s WHEN %s THEN %s ELSE %s END", odd, rest, fill(isNull, odd), none, normal)
+}
+
+// withDefault gives a cell, or the column's default for null, and what null
+// itself becomes.
+func withDefault(c *pipeline.ContractColumn, cell string) (rest, none string) {
+	if c.DefaultValue == nil {
+		return cell, "NULL"
 	}
-	// A list, because IN is made a join.
-	return fmt.Sprintf("CASE WHEN %s IS NULL THEN %s WHEN strlen(%s) < 5 AND list_contains(['', '-', 'null', 'n/a', 'nan'], lower(%s)) THEN %s ELSE %s END",
-		odd, rest, odd, odd, none, normal)
+	none = literal(*c.DefaultValue)
+	return fmt.Sprintf("coalesce(%s, %s)", cell, none), none
 }
 
 // readString takes text; numbers, booleans and dates of a workbook are their
 // text; lists, objects and error cells cannot be read.
-func readString(c *pipeline.ContractColumn, text, odd string) reading {
-	value := fmt.Sprintf("CASE WHEN %s IS NULL OR %s THEN %s WHEN %s >= chr(3) THEN substring(%s, 2) WHEN %s < chr(1) THEN %s END",
-		odd, plain(text), text, text, text, text, text)
+func readString(c *pipeline.ContractColumn) reading {
+	cell, odd := quote(hidden(c, "cell")), quote(hidden(c, "odd"))
+	rest, none := withDefault(c, cell)
+	value := fmt.Sprintf(`CASE
+      WHEN %s IS NULL THEN %s
+      WHEN %s THEN %s
+      WHEN %s THEN NULL
+      WHEN %s >= chr(3) AND %s < chr(7) THEN nfc_normalize(substring(%s, 2))
+      ELSE nfc_normalize(%s) END`, odd, rest, fill(isNull, odd), none, neverText(odd), odd, odd, odd, odd)
 	if len(c.Enum) == 0 && !c.UpperCase {
 		return reading{value: value}
 	}
@@ -93,7 +113,7 @@ func readString(c *pipeline.ContractColumn, text, odd string) reading {
 	default:
 		value = upper(value)
 	}
-	return reading{steps: steps, value: value}
+	return reading{slow: steps, value: value}
 }
 
 // upper writes text in upper case, but leaves text with the two letters outside
