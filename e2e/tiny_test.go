@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
@@ -77,4 +79,32 @@ func TestFileBecomesKPI(t *testing.T) {
 		}
 	}
 	s.wantRevenue("", "", "4", "112.0000")
+}
+
+func TestFilesThatAreBeingWrittenWait(t *testing.T) {
+	t.Parallel()
+	s := setup(t, os.DirFS("testdata/tiny"), 1)
+	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,1\n")
+	s.daily()
+	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,2,2\n")
+	s.drop("sales", "b.csv", "sale_id,sale_date,version,amount\nb,2026-01-05,1,5\n")
+	later := time.Now().Add(time.Hour) // a clock that is ahead: the file never rests while we look
+	for _, name := range []string{"a.csv", "b.csv"} {
+		if err := os.Chtimes(s.path("landing", "sales", name), later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run, _ := s.daily()
+	s.wantRevenue("", "", "1", "1.0000")
+	notices := strings.Join(run.GetNotices(), "\n")
+	if !strings.Contains(notices, "2 files are still being written") || strings.Contains(notices, "gone") {
+		t.Errorf("the run says: %s", notices)
+	}
+	for _, name := range []string{"a.csv", "b.csv"} {
+		if err := os.Chtimes(s.path("landing", "sales", name), time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.daily()
+	s.wantRevenue("", "", "2", "7.0000")
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -179,18 +180,21 @@ func parameters(kpi *pipeline.KPI, q Query) (map[string]any, error) {
 	}
 	for name := range q.Parameters {
 		if !declared[name] {
-			return nil, fmt.Errorf("%w: the KPI %s has no parameter %q; it has %v", ErrParameter, kpi.Name, name, names(kpi.Params))
+			return nil, fmt.Errorf("%w: the KPI %s has no parameter %q; beside from and to it has %s", ErrParameter, kpi.Name, name, names(kpi.Params))
 		}
 	}
 	return params, nil
 }
 
-func names(params []pipeline.Param) []string {
-	list := []string{}
+func names(params []pipeline.Param) string {
+	if len(params) == 0 {
+		return "none"
+	}
+	list := make([]string, 0, len(params))
 	for _, p := range params {
 		list = append(list, p.Name)
 	}
-	return list
+	return strings.Join(list, ", ")
 }
 
 // parse reads a parameter's text; empty is null.

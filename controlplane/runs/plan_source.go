@@ -56,6 +56,10 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 	}
 	defer root.Close()
 	files, unsettled, err := landingFiles(root, contract, time.Now(), l.Settle)
+	if err == nil && len(unsettled) > 0 && !dry && wait(ctx, l.Settle) {
+		// Somebody dropped files and started a run at once: those that are complete have rested by now.
+		files, unsettled, err = landingFiles(root, contract, time.Now(), l.Settle)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list the landing folder of %s: %w", source.Name, err)
 	}
@@ -97,6 +101,9 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 			changed = append(changed, file.path)
 		}
 		read = append(read, file)
+	}
+	for _, path := range unsettled {
+		delete(known, path) // it is there, whatever it will hold
 	}
 	found.note(source.Name, unsettled, "still being written: they are read by a later run")
 	gone := make([]string, 0, len(known))
