@@ -82,9 +82,9 @@ func readInstant(c *pipeline.ContractColumn, text string) reading {
 			{hidden(c, "quick"), fmt.Sprintf(`CASE
       WHEN %s IS NOT NULL THEN CASE WHEN CAST(%s AS VARCHAR) <> %s THEN NULL WHEN %s BETWEEN 0 AND 99999999999 THEN make_timestamptz(%s * 1000000)
         WHEN %s BETWEEN 100000000000 AND %d THEN make_timestamptz(%s * 1000) END
-      WHEN %s >= '0001' AND regexp_full_match(%s, '%s[T ]%s%s(?:Z|%s)') THEN TRY_CAST(%s AS TIMESTAMPTZ) END`,
+      WHEN %s >= '0001-01-02' AND %s < '9999-12-31' AND regexp_full_match(%s, '%s[T ]%s%s(?:Z|%s)') THEN TRY_CAST(%s AS TIMESTAMPTZ) END`,
 				cast, cast, cell, cast, cast, cast, lastMillisecond, cast,
-				cell, cell, isoDay, dayTime, second, offset, cell)},
+				cell, cell, cell, isoDay, dayTime, second, offset, cell)},
 		},
 		slow: []derived{
 			{hidden(c, "at"), fmt.Sprintf(`CASE
@@ -104,12 +104,13 @@ func readInstant(c *pipeline.ContractColumn, text string) reading {
 		// Leap seconds stand at the end of a month in UTC.
 		value: fmt.Sprintf(`CASE
       WHEN %s IS NOT NULL THEN %s
-      WHEN %s IS NOT NULL AND %s >= '0001' THEN %s
+      WHEN %s AND %s >= '0001' THEN %s
       WHEN %s < 100000000000 THEN make_timestamptz(%s * 1000000 + %s)
       WHEN %s <= %d THEN make_timestamptz(%s * 1000 + %s // 1000)
-      WHEN day(make_timestamp(%s)) = 1 AND hour(make_timestamp(%s)) = 0 AND minute(make_timestamp(%s)) = 0 AND second(make_timestamp(%s)) = 0
+      WHEN %s AND day(make_timestamp(%s)) = 1 AND hour(make_timestamp(%s)) = 0 AND minute(make_timestamp(%s)) = 0 AND second(make_timestamp(%s)) = 0
         THEN make_timestamptz(%s) END`,
-			quick, quick, at, text, at, whole, whole, fraction, whole, lastMillisecond, whole, fraction, leap, leap, leap, leap, leap),
+			quick, quick, inYears(at), text, at, whole, whole, fraction, whole, lastMillisecond, whole, fraction,
+			inYears("make_timestamptz("+leap+")"), leap, leap, leap, leap, leap),
 	}
 }
 
@@ -147,7 +148,7 @@ func readLocalTime(c *pipeline.ContractColumn, text, zone string) (reading, erro
 			local, iso, iso, isoDay, dayTime, second, looseShift, iso)},
 	}
 	if universal(zone) {
-		r.value = fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN make_timestamptz(epoch_us(%s)) ELSE %s END", local, local, zoned)
+		r.value = fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN make_timestamptz(epoch_us(%s)) WHEN %s THEN %s END", local, local, inYears(zoned), zoned)
 		return r, nil
 	}
 	// The engine moves a skipped hour forward, but takes the second of two like hours. The first is found with the offset
@@ -160,11 +161,18 @@ func readLocalTime(c *pipeline.ContractColumn, text, zone string) (reading, erro
 			local, literal(zone), dayBefore, late)},
 	)
 	r.value = fmt.Sprintf(`CASE
-      WHEN %s IS NULL THEN %s
+      WHEN %s IS NULL THEN CASE WHEN %s THEN %s END
+      WHEN NOT (%s) THEN NULL
       WHEN %s < %s AND timezone(%s, make_timestamptz(%s)) = %s THEN make_timestamptz(%s)
       ELSE make_timestamptz(%s) END`,
-		local, zoned, earlier, late, literal(zone), earlier, local, earlier, late)
+		local, inYears(zoned), zoned, inYears("make_timestamptz("+late+")"), earlier, late, literal(zone), earlier, local, earlier, late)
 	return r, nil
+}
+
+// inYears tells that a moment is, in UTC too, of the years 1 to 9999: text that
+// its zone brings beyond them is no moment, since few programs could read it.
+func inYears(moment string) string {
+	return moment + " BETWEEN make_timestamptz(-62135596800000000) AND make_timestamptz(253402300799999999)"
 }
 
 // businessDay is the date of a moment in the pipeline's time zone.

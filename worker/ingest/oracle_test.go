@@ -174,6 +174,9 @@ func oracleInstant(cell string) string {
 			return "!type"
 		}
 	}
+	if year := at.UTC().Year(); year < 1 || year > 9999 {
+		return "!type"
+	}
 	return moment(at)
 }
 
