@@ -1,0 +1,93 @@
+-- Order lines as text: what cannot be cut into cells is kept in reject_errors.
+CREATE TABLE order_cells AS
+{{reads}};
+
+CREATE TABLE order_rejects AS
+SELECT files.file_path AS filename, errors.line, any_value(errors.csv_line) AS raw, list(DISTINCT errors.error_type::VARCHAR) AS rules
+FROM reject_errors AS errors
+JOIN reject_scans AS files USING (scan_id, file_id)
+GROUP BY ALL;
+
+CREATE TABLE orders_checked AS
+WITH cells AS (
+    SELECT
+        filename,
+        cell(order_id) AS order_id,
+        cell(line_number) AS line_number,
+        cell(order_time) AS order_time,
+        cell(updated_at) AS updated_at,
+        cell(customer_id) AS customer_id,
+        cell(customer_email) AS customer_email,
+        cell(country) AS country,
+        cell(payment_method) AS payment_method,
+        cell(city) AS city,
+        cell(product_id) AS product_id,
+        cell(quantity) AS quantity,
+        cell(unit_price) AS unit_price,
+        coalesce(cell(discount), '0') AS discount,
+        cell(currency) AS currency,
+        cell(status) AS status
+    FROM order_cells
+    -- A record whose cells are all empty is no row.
+    WHERE concat(order_id, line_number, order_time, updated_at, customer_id, customer_email, country, payment_method, city, product_id,
+        quantity, unit_price, discount, currency, status) <> ''
+),
+
+typed AS (
+    SELECT
+        cells.*,
+        whole(line_number) AS line,
+        moment(order_time) AS ordered,
+        moment(updated_at) AS updated,
+        CASE WHEN regexp_matches(country, '^[A-Za-z]{2}$') THEN upper(country) ELSE country END AS land,
+        whole(quantity) AS pieces,
+        amount(unit_price) AS price,
+        amount(discount) AS off,
+        upper(currency) AS money,
+        lower(status) AS state
+    FROM cells
+),
+
+ruled AS (
+    SELECT
+        *,
+        list_filter([
+            CASE WHEN order_id IS NULL THEN 'required:order_id' END,
+            CASE WHEN line_number IS NULL THEN 'required:line_number' WHEN line IS NULL THEN 'type:line_number'
+                WHEN line < 1 THEN 'range:line_number' END,
+            CASE WHEN order_time IS NULL THEN 'required:order_time' WHEN ordered IS NULL THEN 'type:order_time' END,
+            CASE WHEN updated_at IS NOT NULL AND updated IS NULL THEN 'type:updated_at' END,
+            CASE WHEN product_id IS NULL THEN 'required:product_id' END,
+            CASE WHEN quantity IS NULL THEN 'required:quantity' WHEN pieces IS NULL THEN 'type:quantity'
+                WHEN pieces < 1 THEN 'range:quantity' END,
+            CASE WHEN unit_price IS NULL THEN 'required:unit_price' WHEN price IS NULL THEN 'type:unit_price'
+                WHEN price < 0 THEN 'range:unit_price' END,
+            CASE WHEN off IS NULL THEN 'type:discount'
+                WHEN off < 0 OR (pieces >= 1 AND price >= 0 AND off > pieces * price) THEN 'range:discount' END,
+            CASE WHEN currency IS NULL THEN 'required:currency' WHEN NOT regexp_matches(currency, '^[A-Za-z]{3}$') THEN 'pattern:currency' END,
+            CASE WHEN status IS NULL THEN 'required:status'
+                WHEN state NOT IN ('placed', 'paid', 'shipped', 'delivered', 'cancelled', 'returned') THEN 'enum:status' END
+        ], lambda rule: rule IS NOT NULL) AS rules
+    FROM typed
+)
+
+SELECT * FROM ruled;
+
+COPY (
+    SELECT
+        order_id, line AS line_number, ordered AS order_time, coalesce(updated, ordered) AS updated_at, customer_id, customer_email,
+        land AS country, payment_method, city, product_id, pieces AS quantity, price AS unit_price, off AS discount, money AS currency,
+        state AS status, business_day(ordered) AS order_date, filename AS _source_file, 0::BIGINT AS _row_number
+    FROM orders_checked
+    WHERE len(rules) = 0
+) TO '{{out}}/bronze.orders.parquet' (FORMAT parquet, COMPRESSION zstd);
+
+COPY (
+    SELECT filename, rules, to_json(checked)::VARCHAR AS raw FROM orders_checked AS checked WHERE len(rules) > 0
+    UNION ALL
+    SELECT filename, rules, raw FROM order_rejects
+) TO '{{out}}/quarantine.orders.parquet' (FORMAT parquet, COMPRESSION zstd);
+
+DROP TABLE order_cells;
+DROP TABLE order_rejects;
+DROP TABLE orders_checked;
