@@ -64,7 +64,6 @@ func (w *Worker) do(d *bus.Delivery) {
 	defer stopped()
 	go w.keepAlive(alive, d)
 	succeeded, err := w.attempt(ctx, t, id)
-	stopped()
 	report = proto.CloneOf(report)
 	report.EndTime = timestamppb.Now()
 	switch {
@@ -72,9 +71,11 @@ func (w *Worker) do(d *bus.Delivery) {
 		report.Outcome = &dispatchv1.TaskReport_Succeeded{Succeeded: succeeded}
 		w.tasksDone.Add(1)
 	case errors.Is(context.Cause(ctx), errCancelled):
+		stopped()
 		w.finish(d, d.Ack) // nobody waits for it
 		return
 	case w.killed.Err() != nil:
+		stopped()
 		w.finish(d, func(ctx context.Context) error { return d.Nak(ctx, 0) }) // given back to another worker
 		return
 	default:
@@ -86,12 +87,13 @@ func (w *Worker) do(d *bus.Delivery) {
 		w.Log.WarnContext(ctx, "could not report the outcome of a task; another worker will do it again", "error", err)
 		return
 	}
+	stopped()
 	w.finish(d, d.Ack)
 }
 
 // finish ends a delivery even when the worker is stopping.
 func (w *Worker) finish(d *bus.Delivery, end func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.killed), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.killed), finishWait)
 	defer cancel()
 	if err := end(ctx); err != nil {
 		w.Log.Warn("a task could not be acknowledged; it will be done again, and its second result ignored", "task", d.Task.GetTaskId(), "run", d.Task.GetRunId(), "error", err)

@@ -28,6 +28,8 @@ const (
 	DefaultAckWait = 10 * time.Second
 	// heartbeat is how often a worker tells that it is there.
 	heartbeat = 2 * time.Second
+	// finishWait is how long an acknowledgement is tried when the server is away.
+	finishWait = 10 * time.Second
 	// retryPause is how long a slot waits after it could not get a task.
 	retryPause = time.Second
 )

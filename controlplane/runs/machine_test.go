@@ -213,8 +213,8 @@ func TestFirstResultWins(t *testing.T) {
 	apply(report("first", "a"))
 	apply(report("second", "b"))
 	task := s.Stage("bronze.a").Task("1")
-	if task.Done.GetOutputPath() != "a" || task.Attempts != 1 {
-		t.Errorf("the result is %q of %d attempts, want the first one's", task.Done.GetOutputPath(), task.Attempts)
+	if task.Done.GetOutputPath() != "a" || task.Attempts != 2 {
+		t.Errorf("the result is %q of %d attempts, want the first one's of two", task.Done.GetOutputPath(), task.Attempts)
 	}
 	old := report("third", "c")
 	old.GetTask().TaskId, old.GetTask().PlanSha256 = "2", "another plan"

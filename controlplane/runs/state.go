@@ -77,7 +77,7 @@ type Task struct {
 	State shoplakev1.TaskState
 	// Release is the number of the release that is out, or will be next; a failed task is released again with the next number.
 	Release uint32
-	// Attempts counts the attempts that began.
+	// Attempts counts the attempts that began, those that were too late included.
 	Attempts int
 	// Failures counts the attempts that failed.
 	Failures int
@@ -292,6 +292,9 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 		return false
 	}
 	isNew := t.try(r)
+	if isNew {
+		t.Attempts++
+	}
 	if t.Done != nil || t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
 		return false
 	}
@@ -300,7 +303,6 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 	}
 	begun, released := r.GetStartTime().AsTime(), r.GetReleaseTime().AsTime()
 	if isNew {
-		t.Attempts++
 		t.Queued += max(0, begun.Sub(released))
 	}
 	t.Worker, t.QueuedAt, t.StartedAt = r.GetWorker(), released, begun

@@ -21,6 +21,8 @@ const (
 	defaultAckWait = 30 * time.Second
 	// unreadableDelay is after how long a message that this program cannot read is offered again, perhaps to one that can.
 	unreadableDelay = 15 * time.Second
+	// ackTry is how long an acknowledgement is waited for before it is sent again.
+	ackTry = time.Second
 )
 
 // traceContext carries W3C trace context in headers, whatever the process's own propagators are.
@@ -110,7 +112,7 @@ func (s *TaskSource) Next(ctx context.Context) (*Delivery, error) {
 			if err != nil || msg == nil {
 				return err
 			}
-			delivery = read(ctx, msg)
+			delivery = s.read(ctx, msg)
 			return nil
 		})
 		if err != nil {
@@ -161,7 +163,7 @@ func (s *TaskSource) fetch(ctx context.Context) (jetstream.Msg, error) {
 }
 
 // read makes a delivery of a message; nil for one that this program cannot read, which stays in the queue.
-func read(ctx context.Context, msg jetstream.Msg) *Delivery {
+func (s *TaskSource) read(ctx context.Context, msg jetstream.Msg) *Delivery {
 	task := new(dispatchv1.Task)
 	meta, err := msg.Metadata()
 	if err == nil {
@@ -172,7 +174,7 @@ func read(ctx context.Context, msg jetstream.Msg) *Delivery {
 		_ = msg.NakWithDelay(unreadableDelay)
 		return nil
 	}
-	return &Delivery{Task: task, Deliveries: int(meta.NumDelivered), msg: msg}
+	return &Delivery{Task: task, Deliveries: int(meta.NumDelivered), bus: s.bus, msg: msg}
 }
 
 // Delivery is a task given to this worker for a while. Another worker may hold it too, if this one let AckWait pass.
@@ -180,6 +182,7 @@ type Delivery struct {
 	Task *dispatchv1.Task
 	// Deliveries counts how often the queue gave this release out, from 1. It may be too low after a crash of the server.
 	Deliveries int
+	bus        *Bus
 	msg        jetstream.Msg
 }
 
@@ -193,10 +196,17 @@ func (d *Delivery) Extend(ctx context.Context) error {
 	return d.say(ctx, "extend", d.msg.InProgress)
 }
 
-// Ack removes the task from the queue, and returns when the server confirms. It is accepted after redelivery too.
+// Ack removes the task from the queue, and returns when the server confirms, also one that was away meanwhile, or when ctx ends.
+// It is accepted after redelivery too.
 func (d *Delivery) Ack(ctx context.Context) error {
-	if err := d.msg.DoubleAck(ctx); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
-		return fmt.Errorf("acknowledge %s: %w: it may be given out again", d.name(), err)
+	err := d.bus.request(ctx, "acknowledge "+d.name(), func(ctx context.Context) error {
+		// A server that went away with the request never answers it.
+		one, cancel := context.WithTimeout(ctx, ackTry)
+		defer cancel()
+		return d.msg.DoubleAck(one)
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+		return fmt.Errorf("%w: it may be given out again", err)
 	}
 	return nil
 }

@@ -296,3 +296,25 @@ func TestCancels(t *testing.T) {
 	cancel()
 	closed(t, testContext(t), cancels)
 }
+
+// An acknowledgement that a server took along when it went away reaches the next one.
+func TestAckAcrossRestart(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	dir := t.TempDir()
+	s := startTestServer(t, ServerConfig{StoreDir: dir})
+	port := s.port()
+	b := other(t, s)
+	check(t, b.Setup(ctx))
+	source := must[*TaskSource](t)(b.Tasks(ctx, "default", TaskOptions{AckWait: time.Minute}))
+	check(t, b.Release(ctx, "default", task("RUN1", "t1", 1)))
+	d := must[*Delivery](t)(source.Next(ctx))
+	s.Close()
+	acked := make(chan error, 1)
+	go func() { acked <- d.Ack(ctx) }()
+	s = startTestServer(t, ServerConfig{StoreDir: dir, Port: port})
+	check(t, <-acked)
+	if waiting, pending, err := other(t, s).Queue(ctx, "default"); err != nil || waiting != 0 || pending != 0 {
+		t.Errorf("%d tasks wait and %d are pending, %v", waiting, pending, err)
+	}
+}
