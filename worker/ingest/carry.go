@@ -109,7 +109,7 @@ func carry(ctx context.Context, r CarryRequest) (_ *CarryResult, err error) {
 		result.Files = []Output{{Table: r.To.Table, Path: path, Rows: result.RowsOut}}
 	}
 	if result.RowsIn != result.RowsOut+result.RowsDropped {
-		err := fmt.Errorf("rows are not conserved: of %d, %d were written and %d dropped; this is a fault of the program", result.RowsIn, result.RowsOut, result.RowsDropped)
+		err := fmt.Errorf("%w: of %d, %d were written and %d dropped", ErrNotConserved, result.RowsIn, result.RowsOut, result.RowsDropped)
 		return nil, errors.Join(err, remove(result.Files))
 	}
 	return result, nil

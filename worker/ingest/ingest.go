@@ -30,6 +30,13 @@ import (
 // numbers of its rows.
 const checkBytes = 256 << 20
 
+var (
+	// ErrContract says that a contract cannot be made into a statement: trying again does not help.
+	ErrContract = errors.New("rows cannot be checked by this contract, mend it")
+	// ErrNotConserved says that rows were lost or doubled: a fault of the program.
+	ErrNotConserved = errors.New("rows are not conserved, which is a fault of the program")
+)
+
 // Target is a table that is written to.
 type Target struct {
 	// Table is layer.table.
@@ -109,7 +116,7 @@ func run(ctx context.Context, r Request) (_ *Result, err error) {
 	r.IngestTime = r.IngestTime.Truncate(time.Microsecond)
 	statement, err := compile(r.Source.Contract, r.TimeZone, r.IngestTime)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrContract, err)
 	}
 	scratch, err := os.MkdirTemp(r.ScratchDir, "ingest-*")
 	if err != nil {
@@ -275,7 +282,7 @@ func (t *task) conserved() error {
 	var read, bronze, quarantined int64
 	for _, f := range t.files {
 		if f.Rows != f.bronze+f.quarantined {
-			return fmt.Errorf("rows of %s are not conserved: %d read, %d bronze, %d quarantined; this is a fault of the program", f.path, f.Rows, f.bronze, f.quarantined)
+			return fmt.Errorf("%w: of %s %d were read, %d are in bronze, %d in quarantine", ErrNotConserved, f.path, f.Rows, f.bronze, f.quarantined)
 		}
 		read, bronze, quarantined = read+f.Rows, bronze+f.bronze, quarantined+f.quarantined
 	}
@@ -284,8 +291,8 @@ func (t *task) conserved() error {
 		written[output.Table] += output.Rows
 	}
 	if written[t.Bronze.Table] != bronze || written[t.Quarantine.Table] != quarantined || written[t.Ingested.Table] != int64(len(t.files)) {
-		return fmt.Errorf("rows are not conserved: of %d read, %d of %d were written to bronze, %d of %d to quarantine, and %d of %d files noted; this is a fault of the program",
-			read, written[t.Bronze.Table], bronze, written[t.Quarantine.Table], quarantined, written[t.Ingested.Table], len(t.files))
+		return fmt.Errorf("%w: of %d read, %d of %d were written to bronze, %d of %d to quarantine, and %d of %d files noted",
+			ErrNotConserved, read, written[t.Bronze.Table], bronze, written[t.Quarantine.Table], quarantined, written[t.Ingested.Table], len(t.files))
 	}
 	return nil
 }

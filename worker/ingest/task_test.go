@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -176,7 +177,7 @@ func TestGroups(t *testing.T) {
 	if f := task.files[0]; f.bronze != 6 || f.quarantined != 3 || len(task.outputs) != 6 {
 		t.Errorf("%+v of %v", f, task.outputs)
 	}
-	if err := task.conserved(); err == nil || !strings.Contains(err.Error(), "not conserved") {
+	if err := task.conserved(); !errors.Is(err, ErrNotConserved) {
 		t.Errorf("rows that were written thrice are conserved: %v", err)
 	}
 }
