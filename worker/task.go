@@ -25,6 +25,7 @@ import (
 	"github.com/shoplake/shoplake/internal/lake"
 	"github.com/shoplake/shoplake/internal/pipeline"
 	"github.com/shoplake/shoplake/internal/telemetry"
+	"github.com/shoplake/shoplake/worker/ingest"
 	"github.com/shoplake/shoplake/worker/transform"
 )
 
@@ -263,7 +264,7 @@ func (w *Worker) readObject(ctx context.Context, path, sha string, m proto.Messa
 func classOf(err error) dispatchv1.ErrorClass {
 	var refused *engine.Error
 	switch {
-	case errors.Is(err, transform.ErrStrays):
+	case errors.Is(err, transform.ErrStrays), errors.Is(err, ingest.ErrContract), errors.Is(err, ingest.ErrNotConserved):
 		return dispatchv1.ErrorClass_ERROR_CLASS_BUG
 	case errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrDiskFull):
 		return dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT

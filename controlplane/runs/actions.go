@@ -40,7 +40,6 @@ type facts struct {
 	stagedSHA  string
 	results    []*dispatchv1.TaskSucceeded
 	failure    *Failure
-	notices    []string
 }
 
 func gatherFacts(s *State, table string) facts {

@@ -216,7 +216,7 @@ func (r *jsonReader) value(s []byte, i int, member *key, filled *bool) (end int)
 			return -1
 		}
 		*filled = true
-		text = s[i:end]
+		text = withoutZeroFraction(s[i:end])
 	}
 	if member.target >= 0 {
 		r.w.text(member.target, text)
@@ -311,4 +311,13 @@ func (r *jsonReader) skipElement(lexer *elementLexer, lexed int) error {
 			return r.w.refused(RuleMalformed, raw, size)
 		}
 	}
+}
+
+// withoutZeroFraction is a number's text without a fraction of zeros: 12 for 12.0, which writers of JSON make of an integer.
+func withoutZeroFraction(number []byte) []byte {
+	point := bytes.IndexByte(number, '.')
+	if point < 0 || len(bytes.Trim(number[point+1:], "0")) > 0 {
+		return number
+	}
+	return number[:point]
 }

@@ -15,7 +15,7 @@ func TestNDJSON(t *testing.T) {
 		text string
 		want [][]string
 	}{
-		"scalars":              {`{"a":"x","b":1.0,"c":true}` + "\n" + `{"a":-1e-3,"b":false,"c":null}`, [][]string{{"x", "1.0", "true"}, {"-1e-3", "false", null}}},
+		"scalars":              {`{"a":"x","b":1.0,"c":true}` + "\n" + `{"a":-1e-3,"b":false,"c":null}`, [][]string{{"x", "1", "true"}, {"-1e-3", "false", null}}},
 		"CRLF and blank lines": {"\r\n{\"a\":1}\r\n \t\n\n{\"a\":2}\r\n", [][]string{{"1", null, null}, {"2", null, null}}},
 		"byte order mark":      {"\xef\xbb\xbf{\"a\":1}", [][]string{{"1", null, null}}},
 		"white space":          {" { \"a\" : 1 , \"b\":\t[ ] } \r", [][]string{{"1", "\x01[ ]", null}}},
@@ -173,5 +173,14 @@ func TestJSONManyKeys(t *testing.T) {
 	_, rows := readBytes(t, "f.ndjson", []byte(long+"}\n{\"a\":2}\n"), jsonABC)
 	if len(rows) != 3 || rows[0].Rule != RuleMalformed || rows[1].Rule != RuleMalformed || rows[2].Cells[0] != "2" {
 		t.Fatalf("%d rows: %s %s", len(rows), rows[0].Rule, rows[1].Rule)
+	}
+}
+
+func TestNumbersLoseAFractionOfZeros(t *testing.T) {
+	t.Parallel()
+	for number, want := range map[string]string{"12.0": "12", "12.000": "12", "-3.0": "-3", "12.50": "12.50", "12": "12", "1.0e3": "1.0e3", "120": "120", "0.0": "0", "0.10": "0.10"} {
+		if got := string(withoutZeroFraction([]byte(number))); got != want {
+			t.Errorf("%s is kept as %s, want %s", number, got, want)
+		}
 	}
 }
