@@ -12,6 +12,15 @@ PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
 RACE := ./client/... ./controlplane/... ./worker/... ./internal/bus/...
 TIMEOUT ?= 15m
 
+# DuckDB needs the C++ library. Where gcc came without g++, the library is there, but not under the name that the linker
+# looks for: it gets that name in a folder of our own.
+ifeq ($(shell gcc -print-file-name=libstdc++.so),libstdc++.so)
+ifeq ($(shell gcc -print-file-name=libstdc++.a),libstdc++.a)
+$(shell mkdir -p .build/lib && ln -sf "$$(gcc -print-file-name=libstdc++.so.6)" .build/lib/libstdc++.so)
+export CGO_LDFLAGS := -g -O2 -L$(CURDIR)/.build/lib
+endif
+endif
+
 .PHONY: help
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
