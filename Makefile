@@ -1,4 +1,4 @@
-# What a contributor can do; `make` alone lists it. Needs Go, gcc (with its C++ library) and make, nothing else.
+# What a contributor can do; `make` alone lists it. Needs Go, gcc and make, nothing else.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
