@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"bytes"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
@@ -107,4 +110,117 @@ func TestFilesThatAreBeingWrittenWait(t *testing.T) {
 	}
 	s.daily()
 	s.wantRevenue("", "", "2", "7.0000")
+}
+
+func TestIntervalRunSwallowsNothing(t *testing.T) {
+	t.Parallel()
+	s := setup(t, os.DirFS("testdata/tiny"), 1)
+	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,1\nb,2026-02-05,1,10\nc,2026-03-05,1,100\n")
+	run, stages := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/daily", StartDate: "2026-02-01", EndDate: "2026-03-01"})
+	if run.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		t.Fatalf("run ended as %v: %v", run.GetState(), run.GetError())
+	}
+	s.wantRevenue("", "", "1", "10.0000")
+	if got := stages["silver.sales"].GetPlanned(); len(got) != 1 || got[0].GetPartition() != "2026-02" {
+		t.Errorf("built %v, want February alone", got)
+	}
+	if notices := strings.Join(run.GetNotices(), "\n"); !strings.Contains(notices, "2 stale partitions lie outside the interval") {
+		t.Errorf("the run does not say what stays stale: %s", notices)
+	}
+	s.daily()
+	s.wantRevenue("", "", "3", "111.0000")
+	// A change inside an interval and one outside: the second is built when its time comes.
+	s.drop("sales", "b.csv", "sale_id,sale_date,version,amount\na,2026-01-05,2,2\nc,2026-03-05,2,200\n")
+	s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/daily", StartDate: "2026-03-01", EndDate: "2026-04-01"})
+	s.wantRevenue("", "", "3", "211.0000")
+	s.daily()
+	s.wantRevenue("", "", "3", "212.0000")
+}
+
+func TestEditedModelIsBuiltAgain(t *testing.T) {
+	t.Parallel()
+	s := setup(t, os.DirFS("testdata/tiny"), 1)
+	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,1\nb,2026-02-05,1,10\n")
+	s.daily()
+	pipelines := shoplakev1.NewPipelineServiceClient(s.conn)
+	request := &shoplakev1.CreatePipelineRequest{}
+	err := fs.WalkDir(os.DirFS("testdata/tiny"), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile("testdata/tiny/" + path)
+		content = bytes.ReplaceAll(content, []byte("sum(amount)"), []byte("sum(amount * 2)"))
+		request.Files = append(request.Files, &shoplakev1.PipelineFile{Path: path, Content: content})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited, err := pipelines.CreatePipeline(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pipelines.ActivatePipeline(t.Context(), &shoplakev1.ActivatePipelineRequest{Name: edited.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	_, stages := s.daily()
+	s.wantRevenue("", "", "2", "22.0000")
+	if state := stages["silver.sales"].GetState(); state != shoplakev1.StageState_STAGE_STATE_UP_TO_DATE {
+		t.Errorf("silver.sales was not edited, but is %v: %s", state, stages["silver.sales"].GetReason())
+	}
+	if reason := stages["gold.daily_sales"].GetReason(); !strings.Contains(reason, "its SQL") {
+		t.Errorf("gold.daily_sales was edited, but was built because: %s", reason)
+	}
+}
+
+// tinyWith is the tiny pipeline with files added or replaced.
+func tinyWith(t *testing.T, files map[string]string) fs.FS {
+	t.Helper()
+	folder := fstest.MapFS{}
+	err := fs.WalkDir(os.DirFS("testdata/tiny"), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile("testdata/tiny/" + path)
+		folder[path] = &fstest.MapFile{Data: content}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range files {
+		folder[path] = &fstest.MapFile{Data: []byte(content)}
+	}
+	return folder
+}
+
+func TestFailedCheckStopsWhatDependsOnIt(t *testing.T) {
+	t.Parallel()
+	s := setup(t, tinyWith(t, map[string]string{
+		"checks/amount_small.sql": "-- table: silver.sales\n-- severity: error\n-- description: No sale is that large.\n\nSELECT sale_id, amount FROM silver.sales WHERE amount > 1000\n",
+		"checks/amount_round.sql": "-- table: silver.sales\n-- severity: warn\n-- description: Amounts are whole.\n\nSELECT sale_id FROM silver.sales WHERE amount <> floor(amount)\n",
+	}), 1)
+	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,1.5\n")
+	run, _ := s.daily()
+	if notices := strings.Join(run.GetNotices(), "\n"); !strings.Contains(notices, "amount_round found 1 rows") {
+		t.Errorf("a warning is not told: %q", notices)
+	}
+	s.drop("sales", "b.csv", "sale_id,sale_date,version,amount\nb,2026-01-06,1,5000\n")
+	run, stages := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/daily"})
+	if run.GetState() != shoplakev1.RunState_RUN_STATE_FAILED || run.GetError().GetClass() != shoplakev1.ErrorClass_ERROR_CLASS_BAD_DATA ||
+		run.GetError().GetStage() != "silver.sales" || !strings.Contains(run.GetError().GetMessage(), "amount_small found 1 rows") {
+		t.Errorf("run ended as %v: %v", run.GetState(), run.GetError())
+	}
+	if state := stages["gold.daily_sales"].GetState(); state != shoplakev1.StageState_STAGE_STATE_BLOCKED {
+		t.Errorf("gold.daily_sales is %v", state)
+	}
+	s.wantRevenue("", "", "1", "1.5000") // readers see what was published before
+	health, err := s.health.GetHealth(t.Context(), &shoplakev1.GetHealthRequest{})
+	if err != nil || health.GetStatus() != shoplakev1.HealthStatus_HEALTH_STATUS_DEGRADED || len(health.GetReasons()) != 1 {
+		t.Errorf("health: %v, %v", health, err)
+	}
+	// The data is mended by a correction; the rows that were read before are not lost.
+	s.drop("sales", "c.csv", "sale_id,sale_date,version,amount\nb,2026-01-06,2,50\n")
+	s.daily()
+	s.wantRevenue("", "", "2", "51.5000")
 }
