@@ -71,6 +71,7 @@ type Bus struct {
 	// attempt is how long one try of a request may take before its outcome counts as unknown.
 	attempt time.Duration
 	refused *refusals
+	link    *link
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
@@ -90,8 +91,8 @@ const (
 // Connect connects, waiting for a server that is not up yet until ctx ends. Once connected it reconnects forever.
 // Refused credentials and unreadable files are reported at once.
 func Connect(ctx context.Context, c Config) (*Bus, error) {
-	refused := &refusals{}
-	where, opts, err := c.options(refused)
+	refused, link := &refusals{}, newLink()
+	where, opts, err := c.options(refused, link)
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +119,13 @@ func Connect(ctx context.Context, c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("use JetStream at %s: %w", redactURLs(where), err)
 	}
-	return &Bus{nc: nc, js: js, replicas: c.Replicas, attempt: attemptTimeout, refused: refused, streams: make(map[string]jetstream.Stream)}, nil
+	return &Bus{nc: nc, js: js, replicas: c.Replicas, attempt: attemptTimeout, refused: refused, link: link, streams: make(map[string]jetstream.Stream)}, nil
 }
 
 // Close closes the connection; calls that wait on it return, channels of watches end with their contexts.
 func (b *Bus) Close() { b.nc.Close() }
 
-func (c Config) options(refused *refusals) (string, []nats.Option, error) {
+func (c Config) options(refused *refusals, link *link) (string, []nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name(c.Name),
 		nats.Timeout(attemptTimeout),
@@ -137,6 +138,7 @@ func (c Config) options(refused *refusals) (string, []nats.Option, error) {
 		nats.ReconnectBufSize(-1),
 		nats.NoCallbacksAfterClientClose(),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			link.down()
 			if !nc.IsClosed() {
 				slog.Warn("connection to NATS lost, reconnecting", "connection", c.Name, "error", err)
 			}

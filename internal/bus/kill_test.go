@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 )
@@ -106,5 +109,45 @@ func TestServerKilled(t *testing.T) {
 			break
 		}
 		check(t, pause(ctx, 50*time.Millisecond))
+	}
+}
+
+// Who waits for an answer of a server that went away with the request is told at once, and asks the next one.
+func TestNobodyWaitsForADeadServer(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	dir := t.TempDir()
+	s := startTestServer(t, ServerConfig{StoreDir: dir})
+	port := s.port()
+	b := other(t, s)
+	check(t, b.Setup(ctx))
+	check(t, b.PutPipeline(ctx, "abc", []byte("content")))
+	b.attempt = patience
+	var tries, transfers atomic.Int32
+	asked, ended := make(chan struct{}, 2), make(chan error, 2)
+	// An answer that never comes, the first time.
+	silent := func(ctx context.Context, n *atomic.Int32) error {
+		if n.Add(1) > 1 {
+			return nil
+		}
+		asked <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	go func() {
+		ended <- b.request(ctx, "ask", func(ctx context.Context) error { return silent(ctx, &tries) })
+	}()
+	go func() {
+		ended <- b.transfer(ctx, "fetch", pipelineStore, func(ctx context.Context, _ jetstream.ObjectStore) error { return silent(ctx, &transfers) })
+	}()
+	<-asked
+	<-asked
+	s.Close()
+	startTestServer(t, ServerConfig{StoreDir: dir, Port: port})
+	begin := time.Now()
+	check(t, <-ended)
+	check(t, <-ended)
+	if waited := time.Since(begin); waited > objectTimeout/2 {
+		t.Errorf("waited %v for a server that was gone", waited)
 	}
 }

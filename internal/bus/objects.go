@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -131,8 +132,12 @@ func (b *Bus) transfer(ctx context.Context, what, name string, f func(context.Co
 		if err != nil {
 			return err
 		}
-		one, cancel := context.WithTimeout(ctx, objectTimeout)
-		defer cancel()
-		return f(one, store)
+		one, lost, done := b.link.during(ctx, objectTimeout)
+		defer done()
+		err = f(one, store)
+		if err != nil && one.Err() != nil && lost() {
+			return transient(fmt.Errorf("%w: %w", nats.ErrDisconnected, err))
+		}
+		return err
 	})
 }

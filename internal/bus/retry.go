@@ -91,22 +91,56 @@ func (r *refusals) seen() (int, error) {
 	return r.count, r.last
 }
 
+// link tells who waits for an answer that the connection is gone, and the answer with it.
+type link struct {
+	mu   sync.Mutex
+	ctx  context.Context // ends with the connection
+	stop context.CancelFunc
+}
+
+func newLink() *link {
+	l := &link{}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	return l
+}
+
+func (l *link) down() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stop()
+	l.ctx, l.stop = context.WithCancel(context.Background())
+}
+
+// during gives a context that ends with ctx, after d, or with the connection, and tells then whether it was the connection.
+func (l *link) during(ctx context.Context, d time.Duration) (one context.Context, lost func() bool, done func()) {
+	l.mu.Lock()
+	connection := l.ctx
+	l.mu.Unlock()
+	one, cancel := context.WithTimeout(ctx, d)
+	detach := context.AfterFunc(connection, cancel)
+	return one, func() bool { return connection.Err() != nil && ctx.Err() == nil }, func() { detach(); cancel() }
+}
+
 // try makes one request with a deadline of its own, so that a lost answer is noticed.
 func (b *Bus) try(ctx context.Context, f func(context.Context) error) error {
+	one, lost, done := b.link.during(ctx, b.attempt)
+	defer done()
 	if b.nc.IsClosed() {
 		return nats.ErrConnectionClosed
 	}
 	if !b.nc.IsConnected() {
 		return transient(nats.ErrDisconnected)
 	}
-	one, cancel := context.WithTimeout(ctx, b.attempt)
-	defer cancel()
 	before, _ := b.refused.seen()
 	err := f(one)
-	if err != nil && one.Err() != nil && ctx.Err() == nil {
-		if now, why := b.refused.seen(); now > before {
-			return fmt.Errorf("no answer: %w (%w)", ErrNotPermitted, why)
-		}
+	if err == nil || one.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	if lost() {
+		return transient(fmt.Errorf("%w: %w", nats.ErrDisconnected, err))
+	}
+	if now, why := b.refused.seen(); now > before {
+		return fmt.Errorf("no answer: %w (%w)", ErrNotPermitted, why)
 	}
 	return err
 }
