@@ -153,6 +153,40 @@ func TestCrashOfAWorkerInEachStage(t *testing.T) {
 	}
 }
 
+func TestCrashOfNobodyButASleeper(t *testing.T) {
+	t.Parallel()
+	d := deploy(t, 2)
+	run := d.submit(&shoplakev1.SubmitRunRequest{})
+	var slept *process
+	var stage *shoplakev1.Stage
+	d.watch(run.GetName(), func(_ *shoplakev1.Run, stages []*shoplakev1.Stage) bool {
+		for _, stage = range stages {
+			if stage.GetState() == shoplakev1.StageState_STAGE_STATE_RUNNING {
+				if _, slept = d.caught(stage, false); slept != nil {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	if slept == nil {
+		t.Fatal("no worker was met at work")
+	}
+	// Another one does its task; then it wakes up and ends what nobody waits for any more.
+	d.watch(run.GetName(), func(_ *shoplakev1.Run, stages []*shoplakev1.Stage) bool {
+		return !slices.ContainsFunc(stages, func(now *shoplakev1.Stage) bool {
+			return now.GetTable() == stage.GetTable() && now.GetState() == shoplakev1.StageState_STAGE_STATE_SUCCEEDED
+		})
+	})
+	slept.thaw()
+	d.wait(run.GetName())
+	d.wantOneCommit(run.GetName())
+	d.wantCells(undisturbed(t))
+	d.stopAll()
+	d.startControlPlane()
+	d.wantCells(undisturbed(t))
+}
+
 func TestCrashOfTheControlPlane(t *testing.T) {
 	t.Parallel()
 	traces := collect(t)

@@ -377,7 +377,7 @@ func (l *leader) mayStart(r *running) bool {
 }
 
 func (l *leader) purgeCancelled(ctx context.Context, r *running) error {
-	if r.state.Phase != shoplakev1.RunState_RUN_STATE_CANCELLING || r.purged {
+	if r.state.Phase != shoplakev1.RunState_RUN_STATE_CANCELLING && r.state.Phase != shoplakev1.RunState_RUN_STATE_CANCELLED || r.purged {
 		return nil
 	}
 	r.purged = true
@@ -414,9 +414,11 @@ func (l *leader) onOutcome(ctx context.Context, o outcome) error {
 	r, key := o.run, o.action.Key()
 	if o.err == nil {
 		delete(r.tries, key)
-		if o.action.Kind != Release { // a release stays out until its result is in
-			defer delete(r.busy, key)
+		if o.action.Kind == Release { // it stays out until its result is in
+			r.purged = false // where the run was cancelled, it may have come after the others were taken out of the queue
+			return l.purgeCancelled(ctx, r)
 		}
+		defer delete(r.busy, key)
 		if len(o.events) == 0 || !l.stillWanted(r, o) {
 			return nil
 		}
