@@ -48,27 +48,33 @@ typed AS (
     FROM cells
 ),
 
+faults AS (
+    SELECT
+        *,
+        CASE WHEN order_id IS NULL THEN 'required:order_id' END AS f1,
+        CASE WHEN line_number IS NULL THEN 'required:line_number' WHEN line IS NULL THEN 'type:line_number'
+            WHEN line < 1 THEN 'range:line_number' END AS f2,
+        CASE WHEN order_time IS NULL THEN 'required:order_time' WHEN ordered IS NULL THEN 'type:order_time' END AS f3,
+        CASE WHEN updated_at IS NOT NULL AND updated IS NULL THEN 'type:updated_at' END AS f4,
+        CASE WHEN product_id IS NULL THEN 'required:product_id' END AS f5,
+        CASE WHEN quantity IS NULL THEN 'required:quantity' WHEN pieces IS NULL THEN 'type:quantity'
+            WHEN pieces < 1 THEN 'range:quantity' END AS f6,
+        CASE WHEN unit_price IS NULL THEN 'required:unit_price' WHEN price IS NULL THEN 'type:unit_price'
+            WHEN price < 0 THEN 'range:unit_price' END AS f7,
+        CASE WHEN off IS NULL THEN 'type:discount'
+            WHEN off < 0 OR (pieces >= 1 AND price >= 0 AND off > pieces * price) THEN 'range:discount' END AS f8,
+        CASE WHEN currency IS NULL THEN 'required:currency' WHEN NOT regexp_matches(currency, '^[A-Za-z]{3}$') THEN 'pattern:currency' END AS f9,
+        CASE WHEN status IS NULL THEN 'required:status'
+            WHEN state NOT IN ('placed', 'paid', 'shipped', 'delivered', 'cancelled', 'returned') THEN 'enum:status' END AS f10
+    FROM typed
+),
+
 ruled AS (
     SELECT
         *,
-        list_filter([
-            CASE WHEN order_id IS NULL THEN 'required:order_id' END,
-            CASE WHEN line_number IS NULL THEN 'required:line_number' WHEN line IS NULL THEN 'type:line_number'
-                WHEN line < 1 THEN 'range:line_number' END,
-            CASE WHEN order_time IS NULL THEN 'required:order_time' WHEN ordered IS NULL THEN 'type:order_time' END,
-            CASE WHEN updated_at IS NOT NULL AND updated IS NULL THEN 'type:updated_at' END,
-            CASE WHEN product_id IS NULL THEN 'required:product_id' END,
-            CASE WHEN quantity IS NULL THEN 'required:quantity' WHEN pieces IS NULL THEN 'type:quantity'
-                WHEN pieces < 1 THEN 'range:quantity' END,
-            CASE WHEN unit_price IS NULL THEN 'required:unit_price' WHEN price IS NULL THEN 'type:unit_price'
-                WHEN price < 0 THEN 'range:unit_price' END,
-            CASE WHEN off IS NULL THEN 'type:discount'
-                WHEN off < 0 OR (pieces >= 1 AND price >= 0 AND off > pieces * price) THEN 'range:discount' END,
-            CASE WHEN currency IS NULL THEN 'required:currency' WHEN NOT regexp_matches(currency, '^[A-Za-z]{3}$') THEN 'pattern:currency' END,
-            CASE WHEN status IS NULL THEN 'required:status'
-                WHEN state NOT IN ('placed', 'paid', 'shipped', 'delivered', 'cancelled', 'returned') THEN 'enum:status' END
-        ], lambda rule: rule IS NOT NULL) AS rules
-    FROM typed
+        CASE WHEN coalesce(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10) IS NOT NULL
+            THEN list_filter([f1, f2, f3, f4, f5, f6, f7, f8, f9, f10], lambda rule: rule IS NOT NULL) END AS rules
+    FROM faults
 )
 
 SELECT * FROM ruled;
@@ -79,11 +85,11 @@ COPY (
         land AS country, payment_method, city, product_id, pieces AS quantity, price AS unit_price, off AS discount, money AS currency,
         state AS status, business_day(ordered) AS order_date, filename AS _source_file, 0::BIGINT AS _row_number
     FROM orders_checked
-    WHERE len(rules) = 0
+    WHERE rules IS NULL
 ) TO '{{out}}/bronze.orders.parquet' (FORMAT parquet, COMPRESSION zstd);
 
 COPY (
-    SELECT filename, rules, to_json(checked)::VARCHAR AS raw FROM orders_checked AS checked WHERE len(rules) > 0
+    SELECT filename, rules, to_json(checked)::VARCHAR AS raw FROM orders_checked AS checked WHERE rules IS NOT NULL
     UNION ALL
     SELECT filename, rules, raw FROM order_rejects
 ) TO '{{out}}/quarantine.orders.parquet' (FORMAT parquet, COMPRESSION zstd);

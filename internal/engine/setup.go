@@ -12,6 +12,9 @@ var (
 	currencyCode = regexp.MustCompile(`^[A-Z]{3}$`)
 )
 
+// maxOpenParts is how many files of one ExportParts are open at a time; of more values than that, one may have several files.
+const maxOpenParts = 500
+
 // setupSQL is what every session begins with. The order matters: the macros and the allowed folders come before external
 // access is switched off, and locking the configuration is last.
 func setupSQL(o Options, spill string) (string, error) {
@@ -36,6 +39,12 @@ func setupSQL(o Options, spill string) (string, error) {
 	if o.MemoryLimit > 0 {
 		set("memory_limit = '%dB'", o.MemoryLimit)
 	}
+	// Rows of files count as few before they are read, and a nested loop chosen for few is without end for many.
+	set("nested_loop_join_threshold = 0")
+	set("asof_loop_join_threshold = 0")
+	// ExportParts: each file is written once, when all its rows are there.
+	set("partitioned_write_flush_threshold = 1000000000000")
+	set("partitioned_write_max_open_files = %d", maxOpenParts)
 	b.WriteString(macrosSQL(o))
 	set("allowed_directories = %s", quoteList(folders))
 	set("temp_directory = %s", quote(spill))

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -140,69 +137,4 @@ func scan(cols []Column, files []string, where string) (string, error) {
 // literalPath writes a path so that DuckDB does not take characters of its name for a pattern.
 func literalPath(path string) string {
 	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
-}
-
-// Export writes a trusted query's rows to one Parquet file (zstd), which must lie in one of the session's WritePaths, and
-// returns how many there are. The columns are found by name, cast to their types, and written in the given order with their
-// field ids. Where there are no rows, or an error, no file is left. The file's folder is made if it is missing.
-func (s *Session) Export(ctx context.Context, query, path string, cols []Column) (int64, error) {
-	ctx, end := traced(ctx, "engine.export", attribute.String("shoplake.file", path))
-	rows, err := s.export(ctx, query, path, cols)
-	end(err)
-	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", path, err)
-	}
-	return rows, nil
-}
-
-func (s *Session) export(ctx context.Context, query, path string, cols []Column) (int64, error) {
-	if len(cols) == 0 {
-		return 0, errors.New("a file needs a column")
-	}
-	var list, ids []string
-	for _, c := range cols {
-		if err := checkType(c); err != nil {
-			return 0, err
-		}
-		name := quoteName(c.Name)
-		value := "CAST(" + name + " AS " + c.Type + ")"
-		if c.Required {
-			value = "coalesce(" + value + ", error(" + quote("the required column "+c.Name+" is null") + "))"
-		}
-		list = append(list, value+" AS "+name)
-		if c.ID != 0 {
-			ids = append(ids, fieldID(c))
-		}
-	}
-	options := "FORMAT parquet, COMPRESSION zstd, WRITE_EMPTY_FILE false"
-	if len(ids) > 0 {
-		options += ", FIELD_IDS {" + strings.Join(ids, ", ") + "}"
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return 0, fmt.Errorf("make the folder: %w", err)
-	}
-	rows, err := s.exec(ctx, "COPY (SELECT "+strings.Join(list, ", ")+" FROM "+Subquery(query)+") TO "+quote(path)+" ("+options+")")
-	if err != nil {
-		return 0, errors.Join(err, removePartial(path))
-	}
-	return rows, nil
-}
-
-// fieldID is a column's part of FIELD_IDS.
-func fieldID(c Column) string {
-	if strings.HasSuffix(c.Type, "[]") && c.ElementID != 0 {
-		return fmt.Sprintf("%s: {__duckdb_field_id: %d, element: %d}", quoteName(c.Name), c.ID, c.ElementID)
-	}
-	return fmt.Sprintf("%s: %d", quoteName(c.Name), c.ID)
-}
-
-// removePartial removes what a failed COPY may have left: DuckDB writes to tmp_NAME and renames it.
-func removePartial(path string) error {
-	dir, name := filepath.Split(path)
-	for _, file := range []string{path, dir + "tmp_" + name} {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove the unfinished file: %w", err)
-		}
-	}
-	return nil
 }

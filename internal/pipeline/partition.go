@@ -19,6 +19,61 @@ func PartitionSQL(t Transform, column string) string {
 	return fmt.Sprintf(`coalesce(%s, '%s')`, text, NullPartition)
 }
 
+// WithinSQL is the SQL condition that a row lies in one of the partitions. Unlike a comparison of PartitionSQL it lets the
+// engine pass over whole parts of a file, and is no work for each row. It is never null for rows of these partitions, but may
+// be for others.
+func WithinSQL(t Transform, column string, partitions []string) string {
+	var conditions, texts []string
+	var spans []span
+	for _, partition := range partitions {
+		switch s, ok := spanOf(t, partition); {
+		case partition == NullPartition:
+			conditions = append(conditions, fmt.Sprintf("%q IS NULL", column))
+		case ok:
+			spans = append(spans, s)
+		default:
+			texts = append(texts, "'"+strings.ReplaceAll(partition, "'", "''")+"'")
+		}
+	}
+	for _, s := range joined(spans) {
+		conditions = append(conditions, fmt.Sprintf("(%q >= DATE '%s' AND %q < DATE '%s')", column, s.from.Format(time.DateOnly), column, s.to.Format(time.DateOnly)))
+	}
+	if len(texts) > 0 || len(conditions) == 0 {
+		conditions = append(conditions, fmt.Sprintf("%s IN (%s)", PartitionSQL(t, column), strings.Join(append(texts, "NULL"), ", ")))
+	}
+	return "(" + strings.Join(conditions, " OR ") + ")"
+}
+
+// span is from a day, inclusive, to another, exclusive.
+type span struct{ from, to time.Time }
+
+// spanOf is what a partition spans, where it is a date.
+func spanOf(t Transform, partition string) (span, bool) {
+	switch t {
+	case TransformDay:
+		day, err := time.Parse(time.DateOnly, partition)
+		return span{day, day.AddDate(0, 0, 1)}, err == nil
+	case TransformMonth:
+		month, err := time.Parse("2006-01", partition)
+		return span{month, month.AddDate(0, 1, 0)}, err == nil
+	}
+	return span{}, false
+}
+
+// joined makes one span of those that follow each other.
+func joined(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return a.from.Compare(b.from) })
+	var whole []span
+	for _, s := range spans {
+		if last := len(whole) - 1; last >= 0 && !s.from.After(whole[last].to) {
+			whole[last].to = s.to
+			continue
+		}
+		whole = append(whole, s)
+	}
+	return whole
+}
+
 // Aligned says whether the partitions of an input tell those of a model: both are of a date, and the input's are as fine or finer.
 func Aligned(input, model Partition) bool {
 	switch model.Transform {

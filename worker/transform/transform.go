@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/otel"
@@ -72,34 +74,85 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 	ctx, span := tracer.Start(ctx, "compute "+model.Table, trace.WithAttributes(attribute.StringSlice("shoplake.partitions", r.Task.GetPartitions())))
 	defer span.End()
 	out := r.Plan.GetOutputs()[0]
-	export := func(query, partition string) error {
-		path := filepath.Join(r.Staging, fmt.Sprintf("%s-%s.parquet", r.Attempt, fileName(partition)))
-		rows, err := session.Export(ctx, query, path, EngineColumns(out.GetColumns()))
+	if model.Partition.IsZero() {
+		path := filepath.Join(r.Staging, r.Attempt+"-all.parquet")
+		rows, err := session.Export(ctx, model.SQL, path, EngineColumns(out.GetColumns()))
 		if err != nil {
-			return fmt.Errorf("compute %s: %w", describe(model.Table, partition), err)
+			return nil, fmt.Errorf("compute %s: %w", model.Table, err)
 		}
 		if rows > 0 {
-			result.Files = append(result.Files, File{Table: model.Table, Partition: partition, Path: path, Rows: rows})
-			result.RowsOut += rows
+			result.add(File{Table: model.Table, Path: path, Rows: rows})
 		}
-		return nil
+		return result, nil
 	}
-	if model.Partition.IsZero() {
-		return result, export(model.SQL, "")
+	return result, exportPartitions(ctx, session, model, r, EngineColumns(out.GetColumns()), result)
+}
+
+func (r *Result) add(f File) {
+	r.Files = append(r.Files, f)
+	r.RowsOut += f.Rows
+}
+
+// exportPartitions writes the task's partitions of the model, in one pass of its SQL.
+func exportPartitions(ctx context.Context, session *engine.Session, model *pipeline.Model, r Request, columns []engine.Column, result *Result) (err error) {
+	query, wanted := engine.Subquery(model.SQL), r.Task.GetPartitions()
+	if model.Reach.Kind != pipeline.ReachNone {
+		// Rows of other partitions are those that other tasks build. A model without reach must yield none, see below.
+		query += " WHERE " + pipeline.WithinSQL(model.Partition.Transform, model.Partition.Column, wanted)
 	}
-	if err := session.Materialize(ctx, scratch+".result", model.SQL); err != nil {
-		return nil, fmt.Errorf("compute %s: %w", model.Table, err)
+	folder := filepath.Join(r.Staging, r.Attempt)
+	parts, err := session.ExportParts(ctx, "SELECT * FROM "+query, partSQL(model.Partition, wanted), folder, columns)
+	if err != nil {
+		return fmt.Errorf("compute %s: %w", model.Table, err)
 	}
-	if err := refuseStrays(ctx, session, model, r.Task.GetPartitions()); err != nil {
-		return nil, err
-	}
-	for _, partition := range r.Task.GetPartitions() {
-		where := pipeline.PartitionSQL(model.Partition.Transform, model.Partition.Column) + " = " + literal(partition)
-		if err := export("SELECT * FROM "+scratch+".result WHERE "+where, partition); err != nil {
-			return nil, err
+	defer func() {
+		if e := os.RemoveAll(folder); e != nil && err == nil {
+			err = fmt.Errorf("remove the folder that partitions were written to: %w", e)
 		}
+	}()
+	var strays int64
+	for i, part := range parts {
+		partition := partOf(model.Partition, wanted, part)
+		if !slices.Contains(wanted, partition) {
+			strays += part.Rows
+			continue
+		}
+		path := filepath.Join(r.Staging, fmt.Sprintf("%s-%04d-%s.parquet", r.Attempt, i+1, fileName(partition)))
+		if err := os.Rename(part.Path, path); err != nil {
+			return fmt.Errorf("name the file of %s: %w", describe(model.Table, partition), err)
+		}
+		result.add(File{Table: model.Table, Partition: partition, Path: path, Rows: part.Rows})
 	}
-	return result, nil
+	if strays > 0 {
+		return fmt.Errorf("%s: %d rows have a %s outside the partitions that their input rows were read from: %w", model.Table, strays, model.Partition.Column, ErrStrays)
+	}
+	return nil
+}
+
+// partSQL is the expression that a model's rows are split by: the first day of the partition, or, where partitions are no
+// dates, the place in the list of those wanted, since a partition may be any text.
+func partSQL(p pipeline.Partition, wanted []string) string {
+	switch p.Transform {
+	case pipeline.TransformDay:
+		return fmt.Sprintf("%q", p.Column)
+	case pipeline.TransformMonth:
+		return fmt.Sprintf("CAST(date_trunc('month', %q) AS DATE)", p.Column)
+	}
+	return fmt.Sprintf("list_position([%s], %s)", quoteAll(wanted), pipeline.PartitionSQL(p.Transform, p.Column))
+}
+
+// partOf is the partition that partSQL gave; empty for one that isn't wanted.
+func partOf(p pipeline.Partition, wanted []string, part engine.Part) string {
+	switch {
+	case p.Transform == pipeline.TransformIdentity:
+		if i, err := strconv.Atoi(part.Value); err == nil && i >= 1 && i <= len(wanted) {
+			return wanted[i-1]
+		}
+		return ""
+	case part.Null:
+		return pipeline.NullPartition
+	}
+	return pipeline.Coarsen(p.Transform, part.Value)
 }
 
 // filesOf are the paths that a task reads of an input, and their rows.
@@ -131,7 +184,7 @@ func openInput(ctx context.Context, session *engine.Session, model *pipeline.Mod
 	if input.Relation != pipeline.RelationSame || model.Partition.IsZero() {
 		return session.Table(ctx, pinned.GetTable(), columns, files, "")
 	}
-	within := pipeline.PartitionSQL(model.Partition.Transform, input.Column) + " IN (" + quoteAll(partitions) + ")"
+	within := pipeline.WithinSQL(model.Partition.Transform, input.Column, partitions)
 	switch model.Reach.Kind {
 	case pipeline.ReachAny:
 		return openReached(ctx, session, model.Reach.By, within, i, pinned.GetTable(), columns, files)
@@ -144,7 +197,8 @@ func openInput(ctx context.Context, session *engine.Session, model *pipeline.Mod
 	return session.Table(ctx, pinned.GetTable(), columns, files, within)
 }
 
-// openReached gives the rows whose key occurs in the partitions, wherever they stand.
+// openReached gives the rows whose key occurs in the partitions, wherever they stand: the rows of the partitions, and those of
+// others that share a key with them. These are few, and found by their keys alone.
 func openReached(ctx context.Context, session *engine.Session, by []string, within string, i int, table string, columns []engine.Column, files []string) error {
 	all, keys := fmt.Sprintf("%s.input_%d", scratch, i), fmt.Sprintf("%s.keys_%d", scratch, i)
 	if err := session.Table(ctx, all, columns, files, ""); err != nil {
@@ -155,27 +209,22 @@ func openReached(ctx context.Context, session *engine.Session, by []string, with
 		names = append(names, fmt.Sprintf("%q", column))
 		on = append(on, fmt.Sprintf("i.%q IS NOT DISTINCT FROM k.%q", column, column))
 	}
-	if err := session.Materialize(ctx, keys, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s", strings.Join(names, ", "), all, within)); err != nil {
+	outside := "(" + within + ") IS NOT TRUE"
+	inside := fmt.Sprintf("SELECT * FROM %s WHERE %s", all, within)
+	n, err := count(ctx, session, fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM %s WHERE %s LIMIT 1)", all, outside))
+	if err != nil {
 		return err
 	}
-	return session.Define(ctx, table, fmt.Sprintf("SELECT i.* FROM %s AS i SEMI JOIN %s AS k ON %s", all, keys, strings.Join(on, " AND ")))
-}
-
-// refuseStrays fails where a model without reach yields rows of other partitions than those it was given the rows of: no task
-// would ever build these.
-func refuseStrays(ctx context.Context, session *engine.Session, model *pipeline.Model, partitions []string) error {
-	if model.Reach.Kind != pipeline.ReachNone {
-		return nil // with reach, rows of other partitions are those that other tasks build
+	if n == 0 {
+		return session.Define(ctx, table, inside)
 	}
-	n, err := count(ctx, session, fmt.Sprintf("SELECT count(*) FROM %s.result WHERE %s NOT IN (%s)",
-		scratch, pipeline.PartitionSQL(model.Partition.Transform, model.Partition.Column), quoteAll(partitions)))
+	match := strings.Join(on, " AND ")
+	err = session.Materialize(ctx, keys, fmt.Sprintf("SELECT DISTINCT %[1]s FROM (SELECT %[1]s FROM %[2]s WHERE %[3]s) AS i SEMI JOIN (SELECT %[1]s FROM %[2]s WHERE %[4]s) AS k ON %[5]s",
+		strings.Join(names, ", "), all, outside, within, match))
 	if err != nil {
-		return fmt.Errorf("compute %s: %w", model.Table, err)
+		return err
 	}
-	if n > 0 {
-		return fmt.Errorf("%s: %d rows have a %s outside the partitions that their input rows were read from: %w", model.Table, n, model.Partition.Column, ErrStrays)
-	}
-	return nil
+	return session.Define(ctx, table, fmt.Sprintf("%s UNION ALL SELECT i.* FROM (SELECT * FROM %s WHERE %s) AS i SEMI JOIN %s AS k ON %s", inside, all, outside, keys, match))
 }
 
 func count(ctx context.Context, session *engine.Session, sql string) (int64, error) {
@@ -219,18 +268,11 @@ func quoteAll(values []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-func describe(table, partition string) string {
-	if partition == "" {
-		return table
-	}
-	return table + " partition " + partition
-}
+func describe(table, partition string) string { return table + " partition " + partition }
 
-// fileName is a partition as part of a file's name: what is no letter, digit or dash becomes an underscore.
+// fileName is a partition as part of a file's name, for people: what is no letter, digit or dash becomes an underscore.
 func fileName(partition string) string {
-	if partition == "" {
-		return "all"
-	}
+	partition = partition[:min(len(partition), 64)]
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
 			return r
