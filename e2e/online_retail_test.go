@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/csv"
-	"io/fs"
 	"maps"
 	"math"
 	"math/big"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -211,32 +209,6 @@ func TestOnlineRetail(t *testing.T) {
 	}
 }
 
-// latin1 is a pipeline folder whose contract reads CSV as the comment in it says.
-func latin1(t *testing.T, folder string) fs.FS {
-	t.Helper()
-	changed := fstest.MapFS{}
-	err := fs.WalkDir(os.DirFS(folder), ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(os.DirFS(folder), path)
-		if path == "contracts/orders.odcs.yaml" {
-			before := content
-			content = bytes.Replace(content, []byte("# - property: shoplakeEncoding"), []byte("- property: shoplakeEncoding"), 1)
-			content = bytes.Replace(content, []byte("#   value: iso-8859-1"), []byte("  value: iso-8859-1"), 1)
-			if len(before)-len(content) != 4 {
-				t.Fatal("the contract no longer says how to read ISO 8859-1")
-			}
-		}
-		changed[path] = &fstest.MapFile{Data: content, Mode: 0o644}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return changed
-}
-
 // TestOnlineRetailByDay drops the data as one file a day, with countries, American dates and pound signs of one byte, as it
 // also goes round; the last day comes later, with a broken file.
 func TestOnlineRetailByDay(t *testing.T) {
@@ -260,7 +232,7 @@ func TestOnlineRetailByDay(t *testing.T) {
 		}
 		days[day] = append(days[day], []string{l.invoice, l.stock, l.description, l.quantity, l.time.Format("1/2/2006 15:04"), l.price, l.customer, place(l.customer)})
 	}
-	s := setup(t, latin1(t, onlineRetail), 2)
+	s := setup(t, os.DirFS(onlineRetail), 2)
 	dropDay := func(day string) {
 		text, err := charmap.ISO8859_1.NewEncoder().String(csvText(t, days[day]))
 		if err != nil {

@@ -61,6 +61,9 @@ const (
 	EncodingUTF8        Encoding = "utf-8"
 	EncodingLatin1      Encoding = "iso-8859-1"
 	EncodingWindows1252 Encoding = "windows-1252"
+	// These are UTF-8, but for cells that are not: those are read by the other one.
+	EncodingUTF8OrLatin1      Encoding = "utf-8,iso-8859-1"
+	EncodingUTF8OrWindows1252 Encoding = "utf-8,windows-1252"
 )
 
 // Format says how to read the files of a source.

@@ -310,14 +310,18 @@ func (r *contractReader) readDialect(ext map[string]*extension) {
 		ext[namedOf(ext)].fault("is the same as the other: delimiter and quote must differ")
 	}
 	if needs(extEncoding, FormatCSV) {
-		switch text := strings.ToLower(ext[extEncoding].text()); text {
+		switch text := strings.ReplaceAll(strings.ToLower(ext[extEncoding].text()), " ", ""); text {
 		case "utf-8", "utf8":
 		case "iso-8859-1", "latin-1", "latin1":
 			format.Encoding = EncodingLatin1
 		case "windows-1252", "cp1252":
 			format.Encoding = EncodingWindows1252
+		case "utf-8,iso-8859-1", "utf-8,latin-1", "utf-8,latin1":
+			format.Encoding = EncodingUTF8OrLatin1
+		case "utf-8,windows-1252", "utf-8,cp1252":
+			format.Encoding = EncodingUTF8OrWindows1252
 		default:
-			ext[extEncoding].fault("%s is unknown: known are utf-8, iso-8859-1 and windows-1252", shorten(text))
+			ext[extEncoding].fault("%s is unknown: known are utf-8, iso-8859-1 and windows-1252, and \"utf-8, iso-8859-1\" where files have both", shorten(text))
 		}
 	}
 	if needs(extSheet, FormatXLSX) {

@@ -285,3 +285,19 @@ func otherCSV(t *testing.T, path string) (header []string, records [][]string) {
 	}
 	return all[0], all[1:]
 }
+
+func TestMixedEncodingReadsBoth(t *testing.T) {
+	t.Parallel()
+	e, err := findEncoding("utf-8, iso-8859-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cell, want := range map[string]string{"Köln £": "Köln £", "K\xf6ln \xa3": "Köln £", "plain": "plain", "": ""} {
+		if got, _ := e.decode([]byte(cell), nil); !e.valid([]byte(cell)) || string(got) != want {
+			t.Errorf("%q is read as %q, want %q", cell, got, want)
+		}
+	}
+	if _, err := findEncoding("utf-8, utf-16"); err == nil {
+		t.Error("a wide encoding was taken beside UTF-8")
+	}
+}

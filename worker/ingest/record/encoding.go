@@ -18,6 +18,8 @@ type encoding struct {
 	// ASCII is itself; such text is split before it is decoded, so that raw bytes
 	// stay as they lie.
 	table *[256]string
+	// mixed says that table is for cells only that are not UTF-8.
+	mixed bool
 	// wide decodes any other encoding before the text is split.
 	wide textencoding.Encoding
 }
@@ -26,6 +28,16 @@ type encoding struct {
 var utf8Text = &encoding{name: "UTF-8"}
 
 func findEncoding(name string) (*encoding, error) {
+	if second, mixed := strings.CutPrefix(strings.ToLower(strings.TrimSpace(name)), "utf-8,"); mixed {
+		e, err := findEncoding(second)
+		if err == nil && e.table == nil {
+			err = fmt.Errorf("encoding %q of the contract: beside UTF-8 there may be a character set of one byte a character, such as iso-8859-1", name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &encoding{name: name, table: e.table, mixed: true}, nil
+	}
 	var found textencoding.Encoding
 	switch strings.ToLower(strings.TrimSpace(name)) {
 	case "", "utf-8", "utf8", "us-ascii", "ascii":
@@ -66,6 +78,8 @@ func asciiTable(set *charmap.Charmap) *[256]string {
 // valid tells whether all bytes of a record are characters.
 func (e *encoding) valid(record []byte) bool {
 	switch {
+	case e.mixed && utf8.Valid(record):
+		return true
 	case e.table != nil:
 		for _, b := range record {
 			if e.table[b] == "" {
@@ -82,7 +96,7 @@ func (e *encoding) valid(record []byte) bool {
 
 // decode gives the UTF-8 of a valid cell, in scratch if it differs.
 func (e *encoding) decode(cell, scratch []byte) (decoded, grown []byte) {
-	if e.table == nil {
+	if e.table == nil || e.mixed && utf8.Valid(cell) {
 		return cell, scratch
 	}
 	i := 0
