@@ -94,10 +94,12 @@ func measureBare(ctx context.Context, o options, manifest *sample.Manifest, prod
 	child := exec.CommandContext(ctx, self)
 	child.Env = append(os.Environ(), bareVariable+"=1")
 	child.Stdin, child.Stderr = strings.NewReader(string(input)), os.Stderr
+	busy := cpuOfAll()
 	answer, err := child.Output()
 	if err != nil {
 		return nil, err
 	}
+	busy = cpuOfAll() - busy
 	var said struct {
 		Steps []bareStep
 		CPU   time.Duration
@@ -106,7 +108,7 @@ func measureBare(ctx context.Context, o options, manifest *sample.Manifest, prod
 	if err := json.Unmarshal(answer, &said); err != nil {
 		return nil, fmt.Errorf("read what it measured: %w", err)
 	}
-	m := &measured{cpu: said.CPU, peak: said.Peak}
+	m := &measured{cpu: said.CPU, others: busy - said.CPU, peak: said.Peak}
 	for _, s := range said.Steps {
 		took := time.Duration(s.Seconds * float64(time.Second))
 		m.took += took

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,8 @@ import (
 type measured struct {
 	// took is the wall time of the whole, cpu what all processors spent on it.
 	took, cpu time.Duration
+	// others is what other processes used meanwhile: on a machine that others use the wall time says little.
+	others time.Duration
 	// peak is the greatest resident memory of the process in bytes; 0 where the system does not tell.
 	peak   int64
 	stages []stage
@@ -86,10 +89,11 @@ func measureProduct(ctx context.Context, o options, dir string) (_ *measured, er
 	if address == "" {
 		return nil, fmt.Errorf("the program does not serve: %w\n%s", stop(), logs.String())
 	}
-	before := cpuOf(server.Process.Pid)
+	before, busy := cpuOf(server.Process.Pid), cpuOfAll()
 	m, err := daily(ctx, address)
 	if err == nil {
 		m.cpu = cpuOf(server.Process.Pid) - before
+		m.others = cpuOfAll() - busy - m.cpu
 		m.peak = peakOf(server.Process.Pid)
 		m.warehouse = filepath.Join(dir, "lake")
 	}
@@ -137,15 +141,30 @@ func cpuOf(pid int) time.Duration {
 	if len(fields) < 13 {
 		return 0
 	}
-	var ticks int64
-	for _, f := range fields[11:13] {
-		var n int64
-		if _, err := fmt.Sscan(f, &n); err != nil {
-			return 0
-		}
-		ticks += n
+	return ticks(fields[11]) + ticks(fields[12])
+}
+
+// cpuOfAll is the processor time that all processes have used; 0 where the system does not tell.
+func cpuOfAll() time.Duration {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
 	}
-	return time.Duration(ticks) * time.Second / 100 // USER_HZ is 100 wherever there is /proc
+	fields := strings.Fields(string(b))
+	if len(fields) < 8 {
+		return 0
+	}
+	// cpu user nice system idle iowait irq softirq
+	return ticks(fields[1]) + ticks(fields[2]) + ticks(fields[3]) + ticks(fields[6]) + ticks(fields[7])
+}
+
+// ticks are hundredths of a second: USER_HZ is 100 wherever there is /proc.
+func ticks(field string) time.Duration {
+	n, err := strconv.ParseInt(field, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Second / 100
 }
 
 // peakOf is the greatest resident memory that a process had, in bytes; 0 where the system does not tell.

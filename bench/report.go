@@ -43,14 +43,19 @@ func report(out io.Writer, product, bare *measured) {
 		fmt.Fprintln(t)
 	}
 	t.Flush()
-	fmt.Fprintf(out, "\nThe flow, checks and commits included: %s, %s of processor time, peak memory %s\n",
-		seconds(product.took), seconds(product.cpu), humanize.IBytes(uint64(product.peak)))
+	fmt.Fprintf(out, "\nThe flow, checks and commits included: %s\n", product)
 	if bare == nil {
 		return
 	}
-	fmt.Fprintf(out, "Bare DuckDB, neither:                  %s, %s of processor time, peak memory %s\n",
-		seconds(bare.took), seconds(bare.cpu), humanize.IBytes(uint64(bare.peak)))
-	fmt.Fprintf(out, "Ratio: %.2f (processor time: %.2f)\n", product.took.Seconds()/bare.took.Seconds(), product.cpu.Seconds()/bare.cpu.Seconds())
+	fmt.Fprintf(out, "Bare DuckDB, neither:                  %s\n", bare)
+	fmt.Fprintf(out, "Ratio: %.2f (of processor time: %.2f)\n", product.took.Seconds()/bare.took.Seconds(), product.cpu.Seconds()/bare.cpu.Seconds())
+	if product.others > product.cpu/10 || bare.others > bare.cpu/10 {
+		fmt.Fprintln(out, "Other processes kept the machine busy: believe the ratio of processor time rather than the other.")
+	}
+}
+
+func (m *measured) String() string {
+	return fmt.Sprintf("%s, %s of processor time (others %s), peak memory %s", seconds(m.took), seconds(m.cpu), seconds(max(0, m.others)), humanize.IBytes(uint64(m.peak)))
 }
 
 // find is stage, for one that may be nil.
