@@ -17,6 +17,7 @@ import (
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/failpoint"
 	"github.com/shoplake/shoplake/internal/lake"
 	"github.com/shoplake/shoplake/internal/pipeline"
 )
@@ -82,6 +83,9 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 		case Gather:
 			return l.gather(ctx, f)
 		case Announce:
+			if a.Stage == "" {
+				return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Publishing{Publishing: &dispatchv1.RunPublishing{Epoch: l.epoch}}}}, nil
+			}
 			return []*dispatchv1.RunEvent{committing(f.table, l.epoch, f.stagedPath, f.stagedSHA)}, nil
 		case CommitStage:
 			ctx, span := tracer.Start(ctx, "commit "+a.Stage)
@@ -204,10 +208,15 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		} else if len(byTable[out.GetTable()]) == 0 && len(out.GetReplaced()) == 0 {
 			continue // nothing was quarantined
 		}
-		id, err := l.Lake.Commit(ctx, lake.Commit{
+		var id int64
+		change := lake.Commit{
 			Table: out.GetTable(), Remove: out.GetReplaced(), Add: byTable[out.GetTable()], Properties: properties,
 			Base: out.GetBaseSnapshotId(), CheckBase: out.GetTable() == f.table, Epoch: l.epoch,
 			Token: f.runID + "/" + f.table + "/" + strconv.Itoa(int(plan.GetPlanNumber())),
+		}
+		err := failpoint.Around(ctx, failpoint.CommitTable, func() (err error) {
+			id, err = l.Lake.Commit(ctx, change)
+			return err
 		})
 		if err != nil {
 			return nil, fmt.Errorf("commit %s: %w", out.GetTable(), err)

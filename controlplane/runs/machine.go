@@ -24,7 +24,8 @@ const (
 	Release
 	// Gather lists what the tasks staged and announces checks or commit.
 	Gather
-	// Announce writes the commit into the log before it is made.
+	// Announce writes into the log what cannot be called back before it is done: the commit of a stage or, without one, that
+	// `published` moves. A cancel comes before it or is refused.
 	Announce
 	// CommitStage makes the staged files part of the tables.
 	CommitStage
@@ -79,7 +80,7 @@ func Next(s *State) []Action {
 	case s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLING:
 		return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_CANCELLED}}
 	case good:
-		return []Action{{Kind: Publish}}
+		return []Action{{Kind: Announce}}
 	}
 	return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_FAILED}}
 }

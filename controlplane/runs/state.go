@@ -227,7 +227,8 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 	case *dispatchv1.RunEvent_CancelRequested:
 		s.cancel(at)
 	case *dispatchv1.RunEvent_Publishing:
-		s.Publishing = true
+		// A cancel that came first holds: the announcement was written by somebody who had not seen it.
+		s.Publishing = s.Publishing || s.Phase == shoplakev1.RunState_RUN_STATE_RUNNING
 	case *dispatchv1.RunEvent_Finished:
 		s.finish(k.Finished, at)
 	default:

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // leaseSubject is the key that whoever coordinates holds.
@@ -67,7 +69,11 @@ func (b *Bus) Campaign(ctx context.Context, holder string, ttl time.Duration) (*
 		}
 		if free {
 			asked := time.Now()
-			seq, err := b.publishAfter(ctx, what, kvStream(leaseBucket), leaseSubject, after, value, ttl)
+			var seq uint64
+			err := failpoint.Around(ctx, failpoint.TakeLease, func() error {
+				seq, err = b.publishAfter(ctx, what, kvStream(leaseBucket), leaseSubject, after, value, ttl)
+				return err
+			})
 			if err == nil {
 				return b.hold(ctx, ttl, value, seq, asked), nil
 			}
@@ -144,7 +150,11 @@ func (l *Lease) keep(ctx context.Context, renewed time.Time) {
 		// The lease is counted from before the request: the server counts from a later moment, so it frees it later.
 		renewing, cancel := context.WithDeadline(ctx, renewed.Add(l.ttl))
 		l.mu.Lock()
-		seq, err := l.bus.publishAfter(renewing, "renew the coordinator's lease", kvStream(leaseBucket), leaseSubject, l.seq, l.value, l.ttl)
+		var seq uint64
+		err := failpoint.Around(renewing, failpoint.RenewLease, func() (err error) {
+			seq, err = l.bus.publishAfter(renewing, "renew the coordinator's lease", kvStream(leaseBucket), leaseSubject, l.seq, l.value, l.ttl)
+			return err
+		})
 		if err == nil {
 			l.seq = seq
 		}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 const (
@@ -44,7 +45,12 @@ func (b *Bus) MovePublished(ctx context.Context, next *dispatchv1.Published, rev
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", what, err)
 	}
-	return b.publishAfter(ctx, what, kvStream(publishedBucket), publishedSubject, revision, data, 0)
+	var moved uint64
+	err = failpoint.Around(ctx, failpoint.MovePublished, func() error {
+		moved, err = b.publishAfter(ctx, what, kvStream(publishedBucket), publishedSubject, revision, data, 0)
+		return err
+	})
+	return moved, err
 }
 
 // PublishedHistory gives the records that are kept, at most 64, newest first.

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // plainKey is what a bucket takes as a key as it is.
@@ -70,7 +71,10 @@ func (b *Bus) ClaimRequest(ctx context.Context, requestID, runID string) (existi
 		return "", false, fmt.Errorf("%s: %w", what, err)
 	}
 	for {
-		_, err = b.publishAfter(ctx, what, kvStream(requestBucket), keySubject(requestBucket, requestID), 0, []byte(runID), 0)
+		err = failpoint.Around(ctx, failpoint.ClaimRequest, func() error {
+			_, err := b.publishAfter(ctx, what, kvStream(requestBucket), keySubject(requestBucket, requestID), 0, []byte(runID), 0)
+			return err
+		})
 		if err == nil {
 			return runID, true, nil
 		}

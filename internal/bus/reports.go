@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 const (
@@ -31,13 +32,14 @@ func (b *Bus) Report(ctx context.Context, r *dispatchv1.TaskReport) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	var outcome string
+	var step failpoint.Step
 	switch r.GetOutcome().(type) {
 	case *dispatchv1.TaskReport_Started:
-		outcome = "started"
+		outcome, step = "started", failpoint.ReportStarted
 	case *dispatchv1.TaskReport_Succeeded:
-		outcome = "succeeded"
+		outcome, step = "succeeded", failpoint.ReportSucceeded
 	case *dispatchv1.TaskReport_Failed:
-		outcome = "failed"
+		outcome, step = "failed", failpoint.ReportFailed
 	default:
 		return fmt.Errorf("%s: it has no outcome", what)
 	}
@@ -47,7 +49,7 @@ func (b *Bus) Report(ctx context.Context, r *dispatchv1.TaskReport) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	id := fmt.Sprintf("%s/%s/%s", r.GetRunId(), r.GetAttemptId(), outcome)
-	return b.publish(ctx, what, reportSubject+r.GetRunId(), id, nil, data)
+	return failpoint.Around(ctx, step, func() error { return b.publish(ctx, what, reportSubject+r.GetRunId(), id, nil, data) })
 }
 
 // mended is a copy of a report whose texts can be sent, within MaxReport.
@@ -160,7 +162,7 @@ func sendReports(ctx context.Context, consumer jetstream.Consumer, out chan<- Re
 			continue
 		}
 		delivery := ReportDelivery{Report: report, Ack: func() error {
-			if err := msg.Ack(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+			if err := failpoint.Around(ctx, failpoint.AckReport, msg.Ack); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
 				return fmt.Errorf("acknowledge the report of attempt %s: %w: it comes again", report.GetAttemptId(), err)
 			}
 			return nil

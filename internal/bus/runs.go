@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // LoggedEvents is one message of a run's log.
@@ -35,7 +36,23 @@ func (b *Bus) AppendRun(ctx context.Context, runID string, after uint64, events 
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", what, err)
 	}
-	return b.publishAfter(ctx, fmt.Sprintf("%s after sequence %d", what, after), runStream, runSubject+runID, after, data, 0)
+	var seq uint64
+	err = failpoint.Around(ctx, failpoint.Append(kindOf(events)), func() error {
+		seq, err = b.publishAfter(ctx, fmt.Sprintf("%s after sequence %d", what, after), runStream, runSubject+runID, after, data, 0)
+		return err
+	})
+	return seq, err
+}
+
+// kindOf names the kind of the last event.
+func kindOf(events *dispatchv1.RunEvents) string {
+	if n := len(events.GetEvents()); n > 0 {
+		m := events.GetEvents()[n-1].ProtoReflect()
+		if field := m.WhichOneof(m.Descriptor().Oneofs().ByName("kind")); field != nil {
+			return string(field.Name())
+		}
+	}
+	return "nothing"
 }
 
 // ReadRun reads what stands in a run's log behind a sequence (0: from the beginning), up to its present end. A run without

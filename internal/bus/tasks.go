@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 const (
@@ -42,7 +43,9 @@ func (b *Bus) Release(ctx context.Context, pool string, task *dispatchv1.Task) e
 	id := fmt.Sprintf("%s/%s/%s/%s/%d", task.GetRunId(), task.GetStage(), task.GetPlanSha256(), task.GetTaskId(), task.GetRelease())
 	header := nats.Header{}
 	traceContext.Inject(ctx, propagation.HeaderCarrier(header))
-	return b.publish(ctx, what, taskSubject+pool+"."+task.GetRunId(), id, header, data)
+	return failpoint.Around(ctx, failpoint.ReleaseTask, func() error {
+		return b.publish(ctx, what, taskSubject+pool+"."+task.GetRunId(), id, header, data)
+	})
 }
 
 // TaskOptions says how tasks are taken.
@@ -199,11 +202,13 @@ func (d *Delivery) Extend(ctx context.Context) error {
 // Ack removes the task from the queue, and returns when the server confirms, also one that was away meanwhile, or when ctx ends.
 // It is accepted after redelivery too.
 func (d *Delivery) Ack(ctx context.Context) error {
-	err := d.bus.request(ctx, "acknowledge "+d.name(), func(ctx context.Context) error {
-		// A server that went away with the request never answers it.
-		one, cancel := context.WithTimeout(ctx, ackTry)
-		defer cancel()
-		return d.msg.DoubleAck(one)
+	err := failpoint.Around(ctx, failpoint.AckTask, func() error {
+		return d.bus.request(ctx, "acknowledge "+d.name(), func(ctx context.Context) error {
+			// A server that went away with the request never answers it.
+			one, cancel := context.WithTimeout(ctx, ackTry)
+			defer cancel()
+			return d.msg.DoubleAck(one)
+		})
 	})
 	if err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
 		return fmt.Errorf("%w: it may be given out again", err)

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // Export writes a trusted query's rows to one Parquet file (zstd), which must lie in one of the session's WritePaths, and
@@ -35,7 +37,11 @@ func (s *Session) export(ctx context.Context, query, path string, cols []Column)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return 0, fmt.Errorf("make the folder: %w", err)
 	}
-	rows, err := s.exec(ctx, "COPY (SELECT "+list+" FROM "+Subquery(query)+") TO "+quote(path)+" ("+options+", WRITE_EMPTY_FILE false)")
+	var rows int64
+	err = failpoint.Around(ctx, failpoint.WriteParquet, func() error {
+		rows, err = s.exec(ctx, "COPY (SELECT "+list+" FROM "+Subquery(query)+") TO "+quote(path)+" ("+options+", WRITE_EMPTY_FILE false)")
+		return err
+	})
 	if err != nil {
 		return 0, errors.Join(err, removePartial(path))
 	}
@@ -106,8 +112,12 @@ func (s *Session) exportParts(ctx context.Context, query, by, dir string, cols [
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder: %w", err)
 	}
-	rows, err := s.exec(ctx, "COPY (SELECT "+list+", "+by+" AS "+quoteName(partColumn)+" FROM "+Subquery(query)+") TO "+quote(dir)+
-		" ("+options+", PARTITION_BY ("+quoteName(partColumn)+"))")
+	var rows int64
+	err = failpoint.Around(ctx, failpoint.WriteParquet, func() error {
+		rows, err = s.exec(ctx, "COPY (SELECT "+list+", "+by+" AS "+quoteName(partColumn)+" FROM "+Subquery(query)+") TO "+quote(dir)+
+			" ("+options+", PARTITION_BY ("+quoteName(partColumn)+"))")
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

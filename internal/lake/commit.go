@@ -19,6 +19,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 const (
@@ -70,7 +72,15 @@ func (l *Lake) Fence(ctx context.Context, name string, epoch uint64) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	defer unlock()
-	err = retry(ctx, func() error {
+	err = failpoint.Around(ctx, failpoint.FenceTable, func() error { return l.fence(ctx, name, epoch) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return nil
+}
+
+func (l *Lake) fence(ctx context.Context, name string, epoch uint64) error {
+	return retry(ctx, func() error {
 		t, err := l.load(ctx, name)
 		if err != nil {
 			return err
@@ -86,10 +96,6 @@ func (l *Lake) Fence(ctx context.Context, name string, epoch uint64) error {
 		_, err = tx.Commit(ctx)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	return nil
 }
 
 // commit is one attempt, from a fresh look at the table.
@@ -240,7 +246,13 @@ type fencedCatalog struct {
 }
 
 func (f fencedCatalog) CommitTable(ctx context.Context, ident table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
-	return f.CatalogIO.CommitTable(ctx, ident, append(slices.Clone(reqs), notFenced{f.epoch}), updates)
+	var meta table.Metadata
+	var location string
+	err := failpoint.Around(ctx, failpoint.CommitCatalog, func() (err error) {
+		meta, location, err = f.CatalogIO.CommitTable(ctx, ident, append(slices.Clone(reqs), notFenced{f.epoch}), updates)
+		return err
+	})
+	return meta, location, err
 }
 
 // notFenced requires that a table has seen no higher epoch.

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // Staging makes and names the folder of a table's staged files: <layer>/<table>/data/<run>/<stage...> in the warehouse.
@@ -67,21 +69,26 @@ func (l *Lake) WriteObject(ctx context.Context, path string, data []byte) error 
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write object %q: %w", path, err)
 	}
-	dir := filepath.Dir(rel)
-	if err := l.root.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write object %q: make its folder: %w", path, err)
-	}
-	temp := filepath.Join(dir, "."+uuid.NewString()+".tmp")
-	if err := l.writeSynced(temp, data); err != nil {
-		return fmt.Errorf("write object %q: %w", path, err)
-	}
-	if err := l.root.Rename(temp, rel); err != nil {
-		return fmt.Errorf("write object %q: %w", path, errors.Join(err, l.root.Remove(temp)))
-	}
-	if err := l.syncFolder(dir); err != nil {
+	if err := failpoint.Around(ctx, failpoint.WriteObject, func() error { return l.writeWhole(rel, data) }); err != nil {
 		return fmt.Errorf("write object %q: %w", path, err)
 	}
 	return nil
+}
+
+// writeWhole writes a file under another name, and gives it its own when it is whole.
+func (l *Lake) writeWhole(rel string, data []byte) error {
+	dir := filepath.Dir(rel)
+	if err := l.root.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make its folder: %w", err)
+	}
+	temp := filepath.Join(dir, "."+uuid.NewString()+".tmp")
+	if err := l.writeSynced(temp, data); err != nil {
+		return err
+	}
+	if err := l.root.Rename(temp, rel); err != nil {
+		return errors.Join(err, l.root.Remove(temp))
+	}
+	return l.syncFolder(dir)
 }
 
 // ReadObject reads a file in the warehouse; the path is absolute or relative to the warehouse.

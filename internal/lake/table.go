@@ -16,6 +16,8 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // EnsureTable makes a table of a name layer.table, or evolves it: columns are added (as columns that may be null, whatever
@@ -84,14 +86,19 @@ func (l *Lake) create(ctx context.Context, ident table.Identifier, schema Schema
 	if err := l.cat.CreateNamespace(ctx, ident[:1], nil); err != nil && !errors.Is(err, catalog.ErrNamespaceAlreadyExists) {
 		return nil, err
 	}
-	return l.cat.CreateTable(ctx, ident, sc,
-		catalog.WithLocation(l.location(ident)),
-		catalog.WithPartitionSpec(&spec),
-		catalog.WithProperties(iceberg.Properties{
-			table.PropertyFormatVersion:   strconv.Itoa(tableFormat),
-			table.CommitNumRetriesKey:     "0", // Commit retries itself, from a fresh look at the table
-			table.ManifestMergeEnabledKey: "true",
-		}))
+	var t *table.Table
+	err = failpoint.Around(ctx, failpoint.CreateTable, func() error {
+		t, err = l.cat.CreateTable(ctx, ident, sc,
+			catalog.WithLocation(l.location(ident)),
+			catalog.WithPartitionSpec(&spec),
+			catalog.WithProperties(iceberg.Properties{
+				table.PropertyFormatVersion:   strconv.Itoa(tableFormat),
+				table.CommitNumRetriesKey:     "0", // Commit retries itself, from a fresh look at the table
+				table.ManifestMergeEnabledKey: "true",
+			}))
+		return err
+	})
+	return t, err
 }
 
 // location is a table's folder. The library takes it for a URL, so that a path that a URL would spell in another way is
