@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shoplake/shoplake/e2e/deploy"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
 
@@ -27,16 +28,16 @@ func (d *deployment) running(stage *shoplakev1.Stage, check bool) *shoplakev1.Ta
 }
 
 // caught freezes a worker that does a task of the stage; nil where all were quicker.
-func (d *deployment) caught(stage *shoplakev1.Stage, check bool) (*shoplakev1.Task, *process) {
+func (d *deployment) caught(stage *shoplakev1.Stage, check bool) (*shoplakev1.Task, *deploy.Process) {
 	d.t.Helper()
 	task := d.running(stage, check)
 	if task == nil {
 		return nil, nil
 	}
 	worker := d.workers[task.GetWorker()]
-	worker.freeze()
+	worker.Freeze()
 	if now := d.running(stage, check); now == nil || now.GetName() != task.GetName() || now.GetWorker() != task.GetWorker() {
-		worker.thaw() // it was done meanwhile
+		worker.Thaw() // it was done meanwhile
 		return nil, nil
 	}
 	return task, worker
@@ -108,7 +109,7 @@ func (d *deployment) wantOneCommit(run string) {
 func TestCrashOfAWorkerInEachStage(t *testing.T) {
 	t.Parallel()
 	traces := collect(t)
-	d := deploy(t, 2, traces.env()...)
+	d := deployed(t, 2, traces.env()...)
 	hit := map[string]bool{}
 	var runs []string
 	for round := 1; ; round++ {
@@ -131,7 +132,7 @@ func TestCrashOfAWorkerInEachStage(t *testing.T) {
 	}
 	// The living ones cleared up after the dead.
 	last, _ := d.startWorker()
-	d.workers[last].says("Worker " + last + " takes tasks")
+	d.workers[last].Says("Worker " + last + " takes tasks")
 	folders, err := os.ReadDir(d.path("scratch"))
 	if err != nil {
 		t.Fatal(err)
@@ -155,9 +156,9 @@ func TestCrashOfAWorkerInEachStage(t *testing.T) {
 
 func TestCrashOfNobodyButASleeper(t *testing.T) {
 	t.Parallel()
-	d := deploy(t, 2)
+	d := deployed(t, 2)
 	run := d.submit(&shoplakev1.SubmitRunRequest{})
-	var slept *process
+	var slept *deploy.Process
 	var stage *shoplakev1.Stage
 	d.watch(run.GetName(), func(_ *shoplakev1.Run, stages []*shoplakev1.Stage) bool {
 		for _, stage = range stages {
@@ -178,7 +179,7 @@ func TestCrashOfNobodyButASleeper(t *testing.T) {
 			return now.GetTable() == stage.GetTable() && now.GetState() == shoplakev1.StageState_STAGE_STATE_SUCCEEDED
 		})
 	})
-	slept.thaw()
+	slept.Thaw()
 	d.wait(run.GetName())
 	d.wantOneCommit(run.GetName())
 	d.wantCells(undisturbed(t))
@@ -190,7 +191,7 @@ func TestCrashOfNobodyButASleeper(t *testing.T) {
 func TestCrashOfTheControlPlane(t *testing.T) {
 	t.Parallel()
 	traces := collect(t)
-	d := deploy(t, 2, traces.env()...)
+	d := deployed(t, 2, traces.env()...)
 	run := d.submit(&shoplakev1.SubmitRunRequest{})
 	kill := []shoplakev1.StageState{
 		shoplakev1.StageState_STAGE_STATE_RUNNING, shoplakev1.StageState_STAGE_STATE_COMMITTING, shoplakev1.StageState_STAGE_STATE_CHECKING,
@@ -202,7 +203,7 @@ func TestCrashOfTheControlPlane(t *testing.T) {
 		if ended.GetEndTime() != nil {
 			t.Fatalf("the run ended before a stage was seen as %v", state)
 		}
-		d.control.kill()
+		d.control.Kill()
 		d.startControlPlane()
 	}
 	again := d.wait(run.GetName())
@@ -210,7 +211,7 @@ func TestCrashOfTheControlPlane(t *testing.T) {
 		t.Errorf("the run's trace is %s, was %s", again.GetTraceId(), run.GetTraceId())
 	}
 	// Also what it recorded last is in the trace, though it did not live to export it.
-	d.control.kill()
+	d.control.Kill()
 	d.startControlPlane()
 	d.wait(d.submit(&shoplakev1.SubmitRunRequest{}).GetName())
 	d.wantOneCommit(run.GetName())

@@ -12,53 +12,16 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/shoplake/shoplake/e2e/deploy"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
 
-// perRun are the columns that say when and by which run a row came: they differ between two shops with the same data.
-var perRun = []string{"_run_id", "_ingested_at", "run_id", "ingested_at"}
-
-// latest is what counts of a table that keeps what was before: of a file that was read twice, its latest fate.
-var latest = map[string]string{"ops.ingested": " QUALIFY row_number() OVER (PARTITION BY source, path ORDER BY ingested_at DESC) = 1"}
-
-// cells is every cell that readers see: the rows of each table of all layers, sorted, and the answer of each KPI.
+// cells is every cell that readers see.
 func (d *deployment) cells() map[string][]string {
 	d.t.Helper()
-	list, err := d.tables.ListTables(d.ctx, &shoplakev1.ListTablesRequest{PageSize: 1000})
+	all, err := deploy.Cells(d.ctx, d.conn)
 	if err != nil {
 		d.t.Fatal(err)
-	}
-	all := map[string][]string{}
-	for _, table := range list.GetTables() {
-		var columns []string
-		for _, c := range table.GetColumns() {
-			if !slices.Contains(perRun, c.GetName()) {
-				columns = append(columns, `"`+c.GetName()+`"`)
-			}
-		}
-		name := strings.TrimPrefix(table.GetName(), "tables/")
-		answer, err := d.tables.QueryTables(d.ctx, &shoplakev1.QueryTablesRequest{PageSize: 10_000,
-			Sql: "SELECT CAST(to_json(cells) AS VARCHAR) AS line FROM (SELECT " + strings.Join(columns, ", ") + " FROM " + name + latest[name] + ") AS cells ORDER BY line"})
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		if answer.GetTruncated() {
-			d.t.Fatalf("%s has too many rows to compare", name)
-		}
-		all[name] = []string{}
-		for _, row := range answer.GetRowSet().GetRows() {
-			all[name] = append(all[name], row.GetFields()["line"].GetStringValue())
-		}
-	}
-	kpis, err := d.kpis.ListKpis(d.ctx, &shoplakev1.ListKpisRequest{PageSize: 1000})
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	for _, kpi := range kpis.GetKpis() {
-		name := strings.TrimPrefix(kpi.GetName(), "kpis/")
-		for _, row := range d.ask(name, "", "", nil) {
-			all["kpi "+name] = append(all["kpi "+name], strings.Join(row, "|"))
-		}
 	}
 	return all
 }
@@ -69,7 +32,7 @@ func undisturbed(t *testing.T) map[string][]string {
 	quiet.Lock()
 	defer quiet.Unlock()
 	if quiet.cells == nil {
-		d := deploy(t, 1)
+		d := deployed(t, 1)
 		d.wait(d.submit(&shoplakev1.SubmitRunRequest{}).GetName())
 		quiet.cells = d.cells()
 		for name, lines := range quiet.cells {
@@ -90,29 +53,9 @@ var quiet struct {
 // wantCells compares all that readers see, cell by cell.
 func (d *deployment) wantCells(want map[string][]string) {
 	d.t.Helper()
-	got := d.cells()
-	if names, all := slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)); !slices.Equal(names, all) {
-		d.t.Errorf("there are %v, want %v", names, all)
+	for _, difference := range deploy.Differences(d.cells(), want) {
+		d.t.Error(difference)
 	}
-	for name, lines := range want {
-		if slices.Equal(got[name], lines) {
-			continue
-		}
-		d.t.Errorf("%s has %d rows, want %d", name, len(got[name]), len(lines))
-		for i := range max(len(got[name]), len(lines)) {
-			if i >= len(lines) || i >= len(got[name]) || got[name][i] != lines[i] {
-				d.t.Errorf("%s, row %d:\n got %v\nwant %v", name, i, at(got[name], i), at(lines, i))
-				break
-			}
-		}
-	}
-}
-
-func at(lines []string, i int) string {
-	if i < len(lines) {
-		return lines[i]
-	}
-	return "nothing"
 }
 
 // snapshots tells the published snapshot of each table, and how many each has.
@@ -150,13 +93,13 @@ func (d *deployment) doers(run string) map[string]int {
 func TestProcessesShareARun(t *testing.T) {
 	t.Parallel()
 	// Longer than the test: what the third worker gets was waiting, not taken from the others.
-	d := deploy(t, 2, "SHOPLAKE_ACK_WAIT=5m")
+	d := deployed(t, 2, "SHOPLAKE_ACK_WAIT=5m")
 	run := d.submit(&shoplakev1.SubmitRunRequest{})
 	both := func(*shoplakev1.Run, []*shoplakev1.Stage) bool { return len(d.doers(run.GetName())) < 2 }
 	d.watch(run.GetName(), both)
 	first, second := d.workers["w1"], d.workers["w2"]
-	first.freeze()
-	second.freeze()
+	first.Freeze()
+	second.Freeze()
 	third, _ := d.startWorker()
 	ended := d.watch(run.GetName(), func(*shoplakev1.Run, []*shoplakev1.Stage) bool { return d.doers(run.GetName())[third] == 0 })
 	if ended.GetEndTime() != nil {
@@ -169,8 +112,8 @@ func TestProcessesShareARun(t *testing.T) {
 	if n := len(list.GetWorkers()); n != 3 {
 		t.Errorf("%d workers are there, want 3: %v", n, list.GetWorkers())
 	}
-	first.thaw()
-	second.thaw()
+	first.Thaw()
+	second.Thaw()
 	d.wait(run.GetName())
 	done := d.doers(run.GetName())
 	for _, id := range []string{"w1", "w2", third} {
@@ -184,7 +127,7 @@ func TestProcessesShareARun(t *testing.T) {
 
 func TestProcessesTakeARequestOnce(t *testing.T) {
 	t.Parallel()
-	d := deploy(t, 1)
+	d := deployed(t, 1)
 	request := &shoplakev1.SubmitRunRequest{RequestId: uuid.NewString()}
 	names := make([]string, 8)
 	var all sync.WaitGroup
@@ -219,7 +162,7 @@ func TestProcessesTakeARequestOnce(t *testing.T) {
 		}
 	}
 	same("after the run")
-	d.control.kill()
+	d.control.Kill()
 	d.startControlPlane()
 	same("after a restart")
 
@@ -244,14 +187,14 @@ func TestProcessesTakeARequestOnce(t *testing.T) {
 
 func TestProcessesCancelARun(t *testing.T) {
 	t.Parallel()
-	d := deploy(t, 2)
+	d := deployed(t, 2)
 	first := d.wait(d.submit(&shoplakev1.SubmitRunRequest{}).GetName())
 	snapshots := d.snapshots()
 
 	// Cancelled when some tables are committed and tasks are under way.
 	run := d.submit(&shoplakev1.SubmitRunRequest{FullRefresh: true})
 	committed := map[string]bool{}
-	var busy *process
+	var busy *deploy.Process
 	d.watch(run.GetName(), func(_ *shoplakev1.Run, stages []*shoplakev1.Stage) bool {
 		for _, stage := range stages {
 			switch {
@@ -271,7 +214,7 @@ func TestProcessesCancelARun(t *testing.T) {
 	if _, err := d.runs.CancelRun(d.ctx, &shoplakev1.CancelRunRequest{Name: run.GetName()}); err != nil {
 		t.Fatal(err)
 	}
-	busy.thaw()
+	busy.Thaw()
 	run = d.watch(run.GetName(), func(*shoplakev1.Run, []*shoplakev1.Stage) bool { return true })
 	if run.GetState() != shoplakev1.RunState_RUN_STATE_CANCELLED || run.GetPublishedVersion() != 0 {
 		t.Errorf("the cancelled run is %v and published version %d", run.GetState(), run.GetPublishedVersion())

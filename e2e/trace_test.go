@@ -222,7 +222,7 @@ func wantWork(t *testing.T, trace tree, attempt *span, task string) {
 func TestTraceOfARun(t *testing.T) {
 	t.Parallel()
 	traces := collect(t)
-	d := deploy(t, 2, traces.env()...)
+	d := deployed(t, 2, traces.env()...)
 	run := d.wait(d.submit(&shoplakev1.SubmitRunRequest{}).GetName())
 	stages := map[string][]*shoplakev1.Stage{run.GetName(): d.stagesOf(run.GetName())}
 	tried := d.tried(stages)
