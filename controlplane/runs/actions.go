@@ -161,7 +161,7 @@ func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		}
 	}
 	folder := planFolder(f, plan.GetPlanNumber())
-	path, sha, err := l.writeObject(ctx, folder+"/staged.pb", &all)
+	path, sha, err := l.writeObject(ctx, folder+"/staged", &all)
 	if err != nil {
 		return nil, fmt.Errorf("write the list of staged files of %s: %w", f.table, err)
 	}
@@ -172,7 +172,7 @@ func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 	if err != nil {
 		return nil, fmt.Errorf("plan the checks of %s: %w", f.table, err)
 	}
-	checkPath, checkSHA, err := l.writeObject(ctx, folder+"/check.pb", check)
+	checkPath, checkSHA, err := l.writeObject(ctx, folder+"/check", check)
 	if err != nil {
 		return nil, fmt.Errorf("write the plan of the checks of %s: %w", f.table, err)
 	}
@@ -247,18 +247,11 @@ func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, 
 		if err != nil {
 			return nil, fmt.Errorf("read what is published: %w", err)
 		}
-		next := &dispatchv1.Published{Version: current.GetVersion() + 1, Time: timestamppb.Now(), RunId: f.runID,
-			PipelineDigest: f.submitted.GetPipelineDigest(), Snapshots: maps.Clone(current.GetSnapshots())}
-		if next.Snapshots == nil {
-			next.Snapshots = map[string]int64{}
+		next, err := nextPublished(current, f, ops, l.epoch)
+		if err != nil {
+			return nil, err
 		}
-		for _, table := range f.stages {
-			if id := f.snapshots[table]; id != 0 {
-				next.Snapshots[table] = id
-			}
-		}
-		maps.Copy(next.Snapshots, ops)
-		if maps.Equal(next.Snapshots, current.GetSnapshots()) && current.GetPipelineDigest() == next.GetPipelineDigest() {
+		if next == nil {
 			return []*dispatchv1.RunEvent{finished(shoplakev1.RunState_RUN_STATE_SUCCEEDED, current.GetVersion(), nil)}, nil
 		}
 		_, err = l.Bus.MovePublished(ctx, next, revision)
@@ -270,6 +263,29 @@ func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, 
 		}
 		return []*dispatchv1.RunEvent{finished(shoplakev1.RunState_RUN_STATE_SUCCEEDED, next.GetVersion(), nil)}, nil
 	}
+}
+
+// nextPublished is what a run makes of the published record; nil where it changes nothing. A record of a higher epoch is left
+// alone: it may be of a later run, and this coordinator the one that slept.
+func nextPublished(current *dispatchv1.Published, f facts, ops map[string]int64, epoch uint64) (*dispatchv1.Published, error) {
+	if current.GetEpoch() > epoch {
+		return nil, fmt.Errorf("%w: version %d was published under epoch %d, this coordinator has %d", errFenced, current.GetVersion(), current.GetEpoch(), epoch)
+	}
+	next := &dispatchv1.Published{Version: current.GetVersion() + 1, Time: timestamppb.Now(), RunId: f.runID, Epoch: epoch,
+		PipelineDigest: f.submitted.GetPipelineDigest(), Snapshots: maps.Clone(current.GetSnapshots())}
+	if next.Snapshots == nil {
+		next.Snapshots = map[string]int64{}
+	}
+	for _, table := range f.stages {
+		if id := f.snapshots[table]; id != 0 {
+			next.Snapshots[table] = id
+		}
+	}
+	maps.Copy(next.Snapshots, ops)
+	if maps.Equal(next.Snapshots, current.GetSnapshots()) && current.GetPipelineDigest() == next.GetPipelineDigest() {
+		return nil, nil
+	}
+	return next, nil
 }
 
 func committing(table string, epoch uint64, path, sha string) *dispatchv1.RunEvent {
@@ -290,14 +306,17 @@ func planFolder(f facts, plan uint32) string {
 	return fmt.Sprintf("%s/plans/%s/%d", strings.ReplaceAll(f.table, ".", "/"), f.runID, plan)
 }
 
-// writeObject keeps a message in the lake and returns its path and hash: events and tasks carry these, never lists.
+// writeObject keeps a message in the lake and returns its path and hash: events and tasks carry these, never lists. The path
+// holds the hash, so that a coordinator that slept while another one planned does not put its own plan in place of the other's.
 func (l *planner) writeObject(ctx context.Context, path string, m proto.Message) (string, string, error) {
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		return "", "", err
 	}
 	sum := sha256.Sum256(data)
-	return path, hex.EncodeToString(sum[:]), l.Lake.WriteObject(ctx, path, data)
+	sha := hex.EncodeToString(sum[:])
+	path += "-" + sha[:16] + ".pb"
+	return path, sha, l.Lake.WriteObject(ctx, path, data)
 }
 
 func (l *planner) readObject(ctx context.Context, path, sha string, m proto.Message) error {

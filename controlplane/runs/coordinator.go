@@ -23,14 +23,9 @@ const (
 	reportBatch = 256
 	// releasedPerSlot bounds the tasks that are out: JetStream has no priorities, so what is released is the priority.
 	releasedPerSlot = 2
-	// actionTries is how often an action that may succeed later is tried before it fails its stage or run.
-	actionTries = 5
 	// lookAround is how often the coordinator counts the workers and looks for what nobody told it.
 	lookAround = time.Second
 )
-
-// errFenced says that another coordinator has taken over.
-var errFenced = errors.New("another coordinator has taken over")
 
 // Pipelines gives a pipeline by its digest.
 type Pipelines interface {
@@ -107,26 +102,6 @@ type leader struct {
 	runs  map[string]*running
 	done  chan outcome
 	ctx   context.Context
-}
-
-// running is an open run in the leader's hands.
-type running struct {
-	state *State
-	// busy holds the actions that are under way, and the releases that are out.
-	busy  map[string]bool
-	tries map[string]int
-	// recorded holds the stages and attempts whose span was recorded.
-	recorded map[string]bool
-	// purged says that a cancelled run's waiting tasks were taken out of the queue.
-	purged bool
-}
-
-// outcome is what became of an action.
-type outcome struct {
-	run    *running
-	action Action
-	events []*dispatchv1.RunEvent
-	err    error
 }
 
 func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
@@ -218,7 +193,7 @@ func (l *leader) loadOpenRuns(ctx context.Context) error {
 func (l *leader) load(ctx context.Context, runID string) (*running, error) {
 	r := l.runs[runID]
 	if r == nil {
-		r = &running{state: NewState(runID), busy: map[string]bool{}, tries: map[string]int{}, recorded: map[string]bool{}}
+		r = newRunning(runID)
 	}
 	if err := l.log.fold(ctx, r.state); err != nil {
 		return nil, err
@@ -286,7 +261,7 @@ func (l *leader) onReports(ctx context.Context, batch []bus.ReportDelivery) erro
 		if len(events) == 0 {
 			continue
 		}
-		if err := l.append(ctx, r, events...); err != nil {
+		if err := l.append(ctx, r, func() []*dispatchv1.RunEvent { return events }); err != nil {
 			return err
 		}
 	}
@@ -298,9 +273,15 @@ func (l *leader) onReports(ctx context.Context, batch []bus.ReportDelivery) erro
 	return nil
 }
 
-// append writes events to a run's log. Where somebody else wrote in between (a cancel), it folds that first.
-func (l *leader) append(ctx context.Context, r *running, events ...*dispatchv1.RunEvent) error {
+// append writes events to a run's log. Where somebody else wrote in between (a cancel, another coordinator), it folds that
+// first and asks again: what was decided on an older state may be wrong by now.
+func (l *leader) append(ctx context.Context, r *running, decide func() []*dispatchv1.RunEvent) error {
 	for {
+		events := decide()
+		if r.state.Terminal() || len(events) == 0 {
+			l.letGo(r)
+			return nil
+		}
 		err := l.log.append(ctx, r.state, events...)
 		if err == nil {
 			l.afterAppend(ctx, r, events)
@@ -312,9 +293,13 @@ func (l *leader) append(ctx context.Context, r *running, events ...*dispatchv1.R
 		if err := l.log.fold(ctx, r.state); err != nil {
 			return err
 		}
-		if r.state.Terminal() {
-			return fmt.Errorf("run %s was ended by another: %w", r.state.RunID, errFenced)
-		}
+	}
+}
+
+// letGo forgets a run that has ended.
+func (l *leader) letGo(r *running) {
+	if r.state.Terminal() {
+		delete(l.runs, r.state.RunID)
 	}
 }
 
@@ -332,35 +317,15 @@ func (l *leader) advanceAll(ctx context.Context) error {
 		if err := l.purgeCancelled(ctx, r); err != nil {
 			return err
 		}
-		for _, a := range Next(r.state) {
-			if r.busy[a.Key()] || a.Kind == Start && !l.mayStart(r) {
+		for _, a := range r.todo(&out, releasedPerSlot*int(l.slots.Load())) {
+			if a.Kind == Start && !l.mayStart(r) {
 				continue
-			}
-			if a.Kind == Release {
-				if out >= releasedPerSlot*int(l.slots.Load()) {
-					continue
-				}
-				out++
 			}
 			r.busy[a.Key()] = true
 			l.begin(ctx, r, a)
 		}
 	}
 	return nil
-}
-
-// released counts the tasks that are out.
-func (r *running) released() int {
-	n := 0
-	for _, st := range r.state.Stages {
-		for _, t := range st.all() {
-			if t.State == shoplakev1.TaskState_TASK_STATE_RUNNING ||
-				t.State == shoplakev1.TaskState_TASK_STATE_QUEUED && r.busy[Action{Kind: Release, Stage: st.Table, Task: t.ID, ReleaseNumber: t.Release}.Key()] {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 // mayStart says whether no older run is open: a table has one writing stage at a time, and runs that share tables wait for each other.
@@ -411,57 +376,35 @@ func (l *leader) begin(ctx context.Context, r *running, a Action) {
 
 // onOutcome appends what an action found, or decides what its failure means.
 func (l *leader) onOutcome(ctx context.Context, o outcome) error {
-	r, key := o.run, o.action.Key()
-	if o.err == nil {
-		delete(r.tries, key)
-		if o.action.Kind == Release { // it stays out until its result is in
-			r.purged = false // where the run was cancelled, it may have come after the others were taken out of the queue
-			return l.purgeCancelled(ctx, r)
-		}
-		defer delete(r.busy, key)
-		if len(o.events) == 0 || !l.stillWanted(r, o) {
-			return nil
-		}
-		return l.append(ctx, r, o.events...)
-	}
-	if ctx.Err() != nil {
+	if o.err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	defer delete(r.busy, key)
+	r := o.run
+	r.ended(o)
 	switch {
-	case errors.Is(o.err, lake.ErrFenced):
-		return fmt.Errorf("%w: %w", errFenced, o.err)
-	case errors.Is(o.err, lake.ErrMoved) && o.action.Kind == CommitStage:
+	case errors.Is(o.err, lake.ErrMoved):
 		l.Log.InfoContext(ctx, "the table moved; planning the stage again", "run", r.state.RunID, "stage", o.action.Stage, "error", o.err)
-		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageReset{StageReset: &dispatchv1.StageReset{Stage: o.action.Stage, Reason: sayable(o.err)}}})
+	case o.err != nil:
+		l.Log.WarnContext(ctx, "a step of the run failed", "run", r.state.RunID, "stage", o.action.Stage, "step", o.action.Kind,
+			"try", r.tries[o.action.Key()], "class", classOf(o.err), "error", o.err)
 	}
-	r.tries[key]++
-	class := classOf(o.err)
-	l.Log.WarnContext(ctx, "a step of the run failed", "run", r.state.RunID, "stage", o.action.Stage, "step", o.action.Kind, "try", r.tries[key], "class", class, "error", o.err)
-	if o.action.Kind == CommitStage || class == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && r.tries[key] < actionTries {
-		return nil // advanceAll begins it again; a commit that was announced until it is made
+	if o.action.Kind == Release && o.err == nil {
+		r.purged = false // where the run was cancelled, it may have come after the others were taken out of the queue
+		return l.purgeCancelled(ctx, r)
 	}
-	if o.action.Stage != "" {
-		return l.append(ctx, r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: o.action.Stage, Class: class, Message: sayable(o.err)}}})
-	}
-	return l.append(ctx, r, finished(shoplakev1.RunState_RUN_STATE_FAILED, 0, &Failure{Class: class, Message: sayable(o.err)}))
-}
-
-// stillWanted says whether the state still asks for the action: a stage may have been cancelled while it was planned.
-func (l *leader) stillWanted(r *running, o outcome) bool {
-	for _, a := range Next(r.state) {
-		if a.Key() == o.action.Key() {
-			return true
-		}
-	}
-	return false
+	var fenced error
+	err := l.append(ctx, r, func() (events []*dispatchv1.RunEvent) {
+		events, fenced = r.decide(o)
+		return events
+	})
+	return errors.Join(fenced, err)
 }
 
 // afterAppend records the spans of what has ended, and lets go of a run that has.
 func (l *leader) afterAppend(ctx context.Context, r *running, events []*dispatchv1.RunEvent) {
 	r.recordEnded(ctx, events)
 	if r.state.Terminal() {
-		delete(l.runs, r.state.RunID)
+		l.letGo(r)
 		l.Log.InfoContext(ctx, "run ended", "run", r.state.RunID, "state", r.state.Phase.String(), "trace_id", r.state.Submitted.GetTraceId())
 	}
 }

@@ -42,6 +42,8 @@ type Action struct {
 	Kind ActionKind
 	// Stage is the table; empty where the action is the run's.
 	Stage string
+	// PlanNumber is the plan of the stage that the action belongs to: what was begun for one that was given up says nothing of the next.
+	PlanNumber uint32
 	// Task and ReleaseNumber are set for Release.
 	Task          string
 	ReleaseNumber uint32
@@ -51,9 +53,14 @@ type Action struct {
 	Message string
 }
 
-// Key names the action, so that the coordinator does not begin it twice.
+// Key names the action, so that the coordinator does not begin it twice, and knows whether its outcome is still asked for.
 func (a Action) Key() string {
-	return fmt.Sprintf("%d/%s/%s/%d", a.Kind, a.Stage, a.Task, a.ReleaseNumber)
+	return fmt.Sprintf("%d/%s/%d/%s/%d/%d", a.Kind, a.Stage, a.PlanNumber, a.Task, a.ReleaseNumber, a.State)
+}
+
+// releasing is the action that puts a task into the work queue.
+func releasing(st *Stage, t *Task) Action {
+	return Action{Kind: Release, Stage: st.Table, PlanNumber: st.Plans, Task: t.ID, ReleaseNumber: t.Release}
 }
 
 // Next says what is to be done, given the state. It is pure: the same state gives the same actions.
@@ -93,26 +100,26 @@ func nextOfStage(s *State, st *Stage) []Action {
 				return nil
 			}
 		}
-		return []Action{{Kind: Plan, Stage: st.Table, ReleaseNumber: st.Plans + 1}}
+		return []Action{{Kind: Plan, Stage: st.Table, PlanNumber: st.Plans + 1}}
 	case shoplakev1.StageState_STAGE_STATE_RUNNING:
 		var actions []Action
 		done := 0
 		for _, t := range st.Tasks {
 			switch t.State {
 			case shoplakev1.TaskState_TASK_STATE_QUEUED:
-				actions = append(actions, Action{Kind: Release, Stage: st.Table, Task: t.ID, ReleaseNumber: t.Release})
+				actions = append(actions, releasing(st, t))
 			case shoplakev1.TaskState_TASK_STATE_SUCCEEDED:
 				done++
 			}
 		}
 		if done == len(st.Tasks) {
-			return []Action{{Kind: Gather, Stage: st.Table}}
+			return []Action{{Kind: Gather, Stage: st.Table, PlanNumber: st.Plans}}
 		}
 		return actions
 	case shoplakev1.StageState_STAGE_STATE_CHECKING:
 		return nextOfChecks(st)
 	case shoplakev1.StageState_STAGE_STATE_COMMITTING:
-		return []Action{{Kind: CommitStage, Stage: st.Table}}
+		return []Action{{Kind: CommitStage, Stage: st.Table, PlanNumber: st.Plans}}
 	}
 	return nil
 }
@@ -120,12 +127,12 @@ func nextOfStage(s *State, st *Stage) []Action {
 func nextOfChecks(st *Stage) []Action {
 	switch st.Check.State {
 	case shoplakev1.TaskState_TASK_STATE_QUEUED:
-		return []Action{{Kind: Release, Stage: st.Table, Task: checkTask, ReleaseNumber: st.Check.Release}}
+		return []Action{releasing(st, st.Check)}
 	case shoplakev1.TaskState_TASK_STATE_SUCCEEDED:
 		if message := failedChecks(st.Check.Done.GetCheckFailures()); message != "" {
-			return []Action{{Kind: Fail, Stage: st.Table, Message: message}}
+			return []Action{{Kind: Fail, Stage: st.Table, PlanNumber: st.Plans, Message: message}}
 		}
-		return []Action{{Kind: Announce, Stage: st.Table}}
+		return []Action{{Kind: Announce, Stage: st.Table, PlanNumber: st.Plans}}
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (m *model) do(a Action) {
 		case 1:
 			m.apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: table, Message: "no plan"}}})
 		default:
-			plan := &dispatchv1.StagePlanned{Stage: table, PlanNumber: a.ReleaseNumber, PlanSha256: fmt.Sprint(table, a.ReleaseNumber), HasChecks: table == "silver.ab"}
+			plan := &dispatchv1.StagePlanned{Stage: table, PlanNumber: a.PlanNumber, PlanSha256: fmt.Sprint(table, a.PlanNumber), HasChecks: table == "silver.ab"}
 			for i := range rapid.IntRange(0, 3).Draw(m.t, "tasks") {
 				plan.TaskIds = append(plan.TaskIds, fmt.Sprint(i+1))
 			}

@@ -60,7 +60,7 @@ func (l *planner) plan(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 			Stage: f.table, Reason: found.reason, Notices: found.notices}}}}, nil
 	}
 	plan := found.plan
-	path, sha, err := l.writeObject(ctx, planFolder(f, plan.GetPlanNumber())+"/plan.pb", plan)
+	path, sha, err := l.writeObject(ctx, planFolder(f, plan.GetPlanNumber())+"/plan", plan)
 	if err != nil {
 		return nil, fmt.Errorf("write the plan of %s: %w", f.table, err)
 	}

@@ -179,14 +179,19 @@ func (st *Stage) Good() bool {
 }
 
 // Apply folds one event into the state. Events that come too late or twice (a report of another attempt after the first
-// result, an old plan's task) change nothing: the log may hold them, the state does not depend on their order.
+// result, an old plan's task, anything after the end) change nothing: the log may hold them, the state does not depend on their order.
 func (s *State) Apply(e *dispatchv1.RunEvent) error {
 	at := e.GetTime().AsTime()
+	if s.Terminal() && e.GetKind() != nil {
+		return nil
+	}
 	switch k := e.GetKind().(type) {
 	case *dispatchv1.RunEvent_Submitted:
 		s.Submitted, s.Created, s.Phase = k.Submitted, at, shoplakev1.RunState_RUN_STATE_QUEUED
 	case *dispatchv1.RunEvent_Started:
-		s.start(k.Started, at)
+		if s.Phase == shoplakev1.RunState_RUN_STATE_QUEUED { // a cancel that came first holds
+			s.start(k.Started, at)
+		}
 	case *dispatchv1.RunEvent_StagePlanned:
 		return s.onStage(k.StagePlanned.GetStage(), func(st *Stage) {
 			st.plan(k.StagePlanned, at)
@@ -219,7 +224,12 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 			st.State, st.Snapshots, st.Ended = shoplakev1.StageState_STAGE_STATE_SUCCEEDED, k.StageCommitted.GetSnapshots(), at
 		})
 	case *dispatchv1.RunEvent_StageReset:
-		return s.onStage(k.StageReset.GetStage(), func(st *Stage) { st.reset(k.StageReset.GetReason()) })
+		return s.onStage(k.StageReset.GetStage(), func(st *Stage) {
+			st.reset(k.StageReset.GetReason())
+			if s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLING { // it was spared for the sake of its commit
+				st.State, st.Ended = shoplakev1.StageState_STAGE_STATE_CANCELLED, at
+			}
+		})
 	case *dispatchv1.RunEvent_StageFailed:
 		return s.onStage(k.StageFailed.GetStage(), func(st *Stage) {
 			s.fail(st, &Failure{Class: k.StageFailed.GetClass(), Stage: st.Table, Message: k.StageFailed.GetMessage()}, at)

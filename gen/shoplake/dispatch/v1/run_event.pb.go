@@ -1286,8 +1286,10 @@ type Published struct {
 	RunId          string           `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	PipelineDigest string           `protobuf:"bytes,4,opt,name=pipeline_digest,json=pipelineDigest,proto3" json:"pipeline_digest,omitempty"`
 	Snapshots      map[string]int64 `protobuf:"bytes,5,rep,name=snapshots,proto3" json:"snapshots,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of the coordinator that moved it: one of a lower epoch leaves it alone.
+	Epoch         uint64 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Published) Reset() {
@@ -1353,6 +1355,13 @@ func (x *Published) GetSnapshots() map[string]int64 {
 		return x.Snapshots
 	}
 	return nil
+}
+
+func (x *Published) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 // WorkerStatus is what a worker says of itself, every few seconds.
@@ -1602,13 +1611,14 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\x11published_version\x18\x02 \x01(\x04R\x10publishedVersion\x126\n" +
 	"\x05class\x18\x03 \x01(\x0e2 .shoplake.dispatch.v1.ErrorClassR\x05class\x12\x14\n" +
 	"\x05stage\x18\x04 \x01(\tR\x05stage\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"\xa1\x02\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xb7\x02\n" +
 	"\tPublished\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x15\n" +
 	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12'\n" +
 	"\x0fpipeline_digest\x18\x04 \x01(\tR\x0epipelineDigest\x12L\n" +
-	"\tsnapshots\x18\x05 \x03(\v2..shoplake.dispatch.v1.Published.SnapshotsEntryR\tsnapshots\x1a<\n" +
+	"\tsnapshots\x18\x05 \x03(\v2..shoplake.dispatch.v1.Published.SnapshotsEntryR\tsnapshots\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x1a<\n" +
 	"\x0eSnapshotsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x8e\x03\n" +
