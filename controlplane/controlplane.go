@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -31,11 +30,13 @@ import (
 	"github.com/shoplake/shoplake/internal/engine"
 	"github.com/shoplake/shoplake/internal/lake"
 	"github.com/shoplake/shoplake/internal/pipelinestore"
+	"github.com/shoplake/shoplake/internal/scratch"
 )
 
 const (
-	// leaseTTL is how long the coordinator's lease lasts when nobody renews it; another takes over within about that time.
-	leaseTTL = 4 * time.Second
+	// leaseTTL is how long the coordinator's lease lasts when nobody renews it. Another has taken over a second later at most: in
+	// less than 5 s, while a busy machine may miss two renewals of three.
+	leaseTTL = 3 * time.Second
 	// Settle is how long size and time of a landing file must have rested before it is read.
 	Settle = 2 * time.Second
 )
@@ -64,14 +65,15 @@ type Config struct {
 
 // ControlPlane is a running control plane.
 type ControlPlane struct {
-	server *server.Server
-	bus    *bus.Bus
-	lake   *lake.Lake
-	kpis   *kpi.KPIs
-	stop   context.CancelFunc
-	ended  chan struct{}
-	done   chan struct{}
-	leads  atomic.Bool
+	server  *server.Server
+	bus     *bus.Bus
+	lake    *lake.Lake
+	kpis    *kpi.KPIs
+	scratch *scratch.Folder
+	stop    context.CancelFunc
+	ended   chan struct{}
+	done    chan struct{}
+	leads   atomic.Bool
 }
 
 // Start opens the lake, connects to NATS, takes part in the election of the coordinator, and serves.
@@ -91,10 +93,11 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 	if err := os.MkdirAll(c.Landing, 0o755); err != nil {
 		return nil, fmt.Errorf("make the landing folder: %w", err)
 	}
-	spill := filepath.Join(c.ScratchDir, "controlplane")
-	if err := errors.Join(os.RemoveAll(spill), os.MkdirAll(spill, 0o700)); err != nil {
-		return nil, fmt.Errorf("make the scratch folder: %w", err)
+	id := ulid.Make().String()
+	if cp.scratch, err = scratch.Claim(ctx, c.ScratchDir, "controlplane-"+id, c.Log); err != nil {
+		return nil, fmt.Errorf("make the control plane's scratch folder in %s: %w", c.ScratchDir, err)
 	}
+	opened = append(opened, func() { err = errors.Join(err, cp.scratch.Release()) })
 	if cp.bus, err = bus.Connect(ctx, c.Bus); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -106,7 +109,7 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 		return nil, fmt.Errorf("open the lake in %s: %w", c.Warehouse, err)
 	}
 	opened = append(opened, func() { cp.lake.Close() })
-	if err := claimLake(ctx, cp.bus, cp.lake); err != nil {
+	if err := claimLake(ctx, cp.bus, cp.lake, c.Log); err != nil {
 		return nil, err
 	}
 	store := pipelinestore.New(cp.bus)
@@ -119,9 +122,9 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 			return nil, err
 		}
 	}
-	options := engine.Options{MemoryLimit: c.MemoryLimit, SpillDir: spill, ReadPaths: []string{c.Warehouse}}
+	options := engine.Options{MemoryLimit: c.MemoryLimit, SpillDir: cp.scratch.Path, ReadPaths: []string{c.Warehouse}}
 	coordinator := runs.NewCoordinator(runs.Config{
-		Bus: cp.bus, Lake: cp.lake, Pipelines: store, Landing: c.Landing, Holder: ulid.Make().String(), LeaseTTL: leaseTTL, Settle: c.Settle,
+		Bus: cp.bus, Lake: cp.lake, Pipelines: store, Landing: c.Landing, Holder: id, LeaseTTL: leaseTTL, Settle: c.Settle,
 		Pool: c.Pool, Engine: options, Log: c.Log,
 	})
 	if cp.server, err = server.New(server.Config{Listen: c.Listen, Insecure: c.Insecure, Log: c.Log}); err != nil {
@@ -151,21 +154,32 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 	return cp, nil
 }
 
-// claimLake makes the lake the one that workers must have, or refuses another one than they had.
-func claimLake(ctx context.Context, b *bus.Bus, l *lake.Lake) error {
+// claimLake makes the lake the one that workers must have, or refuses another one than they had. Where NATS lost its state, or
+// has an older one back, the lake's tables have seen higher epochs than elections would give: those to come are raised above them.
+func claimLake(ctx context.Context, b *bus.Bus, l *lake.Lake, log *slog.Logger) error {
 	known, _, err := b.Setting(ctx, bus.LakeSetting)
-	switch {
-	case errors.Is(err, bus.ErrNotFound):
-		if _, err := b.PutSetting(ctx, bus.LakeSetting, []byte(l.ID())); err != nil {
-			return fmt.Errorf("tell workers which lake this is: %w", err)
+	if errors.Is(err, bus.ErrNotFound) {
+		_, err = b.CompareAndSetSetting(ctx, bus.LakeSetting, []byte(l.ID()), 0)
+		known = []byte(l.ID())
+		if errors.Is(err, bus.ErrConflict) { // another control plane told it just now
+			known, _, err = b.Setting(ctx, bus.LakeSetting)
 		}
-		return nil
-	case err != nil:
-		return fmt.Errorf("ask which lake workers use: %w", err)
-	case string(known) != l.ID():
+	}
+	if err != nil {
+		return fmt.Errorf("find out which lake workers use: %w", err)
+	}
+	if string(known) != l.ID() {
 		return fmt.Errorf("this is the lake %s, but NATS holds the state of the lake %s: use the folders of one data dir together", l.ID(), known)
 	}
-	return nil
+	seen, err := l.HighestEpoch(ctx)
+	if err != nil {
+		return fmt.Errorf("find the highest epoch that the lake's tables have seen: %w", err)
+	}
+	raised, err := b.RaiseEpochs(ctx, seen)
+	if raised {
+		log.WarnContext(ctx, "the lake's tables have seen a higher epoch than NATS knows of: its state was lost, or is an older one; raised the epochs", "epoch", seen)
+	}
+	return err
 }
 
 func (cp *ControlPlane) register(c Config, coordinator *runs.Coordinator, store *pipelinestore.Store, options engine.Options) {
@@ -196,5 +210,5 @@ func (cp *ControlPlane) Close() error {
 	<-cp.done
 	cp.kpis.Close()
 	cp.bus.Close()
-	return cp.lake.Close()
+	return errors.Join(cp.lake.Close(), cp.scratch.Release())
 }

@@ -136,7 +136,7 @@ func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string) (*d
 	if err != nil {
 		return nil, err
 	}
-	scratch := filepath.Join(w.scratch.folder, id)
+	scratch := filepath.Join(w.scratch.Path, id)
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return nil, fmt.Errorf("make the task's scratch folder: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/shoplake/shoplake/internal/bus"
 	"github.com/shoplake/shoplake/internal/lake"
 	"github.com/shoplake/shoplake/internal/pipelinestore"
+	"github.com/shoplake/shoplake/internal/scratch"
 )
 
 const (
@@ -63,7 +64,7 @@ type Worker struct {
 	Config
 	bus       *bus.Bus
 	lake      *lake.Lake
-	scratch   *scratch
+	scratch   *scratch.Folder
 	pipelines *pipelinestore.Store
 	started   time.Time
 	tasksDone atomic.Int64
@@ -99,13 +100,13 @@ func Start(ctx context.Context, c Config) (_ *Worker, err error) {
 	if c.AckWait == 0 {
 		c.AckWait = DefaultAckWait
 	}
-	own, err := claimScratch(ctx, c.ScratchDir, c.ID, c.Log)
+	own, err := scratch.Claim(ctx, c.ScratchDir, c.ID, c.Log)
 	if err != nil {
 		return nil, fmt.Errorf("make the worker's scratch folder in %s: %w", c.ScratchDir, err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, own.release())
+			err = errors.Join(err, own.Release())
 		}
 	}()
 	b, err := bus.Connect(ctx, c.Bus)
@@ -216,7 +217,7 @@ func (w *Worker) leave() {
 	if err := w.bus.RemoveWorker(ctx, w.ID); err != nil {
 		w.Log.Debug("could not sign off; the registration runs out by itself", "error", err)
 	}
-	if err := w.scratch.release(); err != nil {
+	if err := w.scratch.Release(); err != nil {
 		w.Log.Warn("could not clear the scratch folder", "error", err)
 	}
 }

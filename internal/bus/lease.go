@@ -68,26 +68,18 @@ func (b *Bus) Campaign(ctx context.Context, holder string, ttl time.Duration) (*
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 		if free {
-			asked := time.Now()
-			var seq uint64
-			err := failpoint.Around(ctx, failpoint.TakeLease, func() error {
-				seq, err = b.publishAfter(ctx, what, kvStream(leaseBucket), leaseSubject, after, value, ttl)
-				return err
-			})
-			if err == nil {
-				return b.hold(ctx, ttl, value, seq, asked), nil
+			l, err := b.take(ctx, what, after, value, ttl)
+			if errors.Is(err, ErrConflict) {
+				continue
 			}
-			if !errors.Is(err, ErrConflict) {
-				return nil, err
-			}
-			continue
+			return l, err
 		}
 		if !watched {
 			watched = true
 			go b.watchLease(waiting, after+1, freed)
 		}
 		// The watch is the quick way; the timer is there for a marker that never comes.
-		timer := time.NewTimer(ttl)
+		timer := time.NewTimer(ttl / 3)
 		select {
 		case <-freed:
 		case <-timer.C:
@@ -98,6 +90,33 @@ func (b *Bus) Campaign(ctx context.Context, holder string, ttl time.Duration) (*
 			return nil, fmt.Errorf("%s: %w while another holds it", what, ctx.Err())
 		}
 	}
+}
+
+// take takes a lease that is free; ErrConflict where another was first.
+func (b *Bus) take(ctx context.Context, what string, after uint64, value []byte, ttl time.Duration) (*Lease, error) {
+	base, _, err := b.epochBase(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	asked := time.Now()
+	var seq uint64
+	err = failpoint.Around(ctx, failpoint.TakeLease, func() error {
+		seq, err = b.publishAfter(ctx, what, kvStream(leaseBucket), leaseSubject, after, value, ttl)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := b.hold(ctx, ttl, value, seq, base+seq, asked)
+	// Epochs grow from election to election only where the base at the moment of each is counted: was it this one?
+	now, _, err := b.epochBase(ctx)
+	if err == nil && now == base {
+		return l, nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%s: the epochs were raised meanwhile: %w", what, ErrConflict)
+	}
+	return nil, errors.Join(err, l.Resign(ctx))
 }
 
 // leaseState tells whether the lease is free, and the sequence that taking it must follow.
@@ -129,10 +148,10 @@ func (b *Bus) watchLease(ctx context.Context, from uint64, freed chan<- struct{}
 	logEnd(ctx, "watching the coordinator's lease ended", err)
 }
 
-func (b *Bus) hold(ctx context.Context, ttl time.Duration, value []byte, seq uint64, asked time.Time) *Lease {
+func (b *Bus) hold(ctx context.Context, ttl time.Duration, value []byte, seq, epoch uint64, asked time.Time) *Lease {
 	holding, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l := &Lease{
-		bus: b, ttl: ttl, value: value, epoch: seq, seq: seq,
+		bus: b, ttl: ttl, value: value, epoch: epoch, seq: seq,
 		lost: make(chan struct{}), ended: make(chan struct{}), stop: stop,
 	}
 	go l.keep(holding, asked)
@@ -172,7 +191,7 @@ func (l *Lease) keep(ctx context.Context, renewed time.Time) {
 	}
 }
 
-// Epoch is the lease's revision at the election: it is higher than that of every former holder.
+// Epoch is the lease's revision at the election, and what RaiseEpochs added: it is higher than that of every former holder.
 func (l *Lease) Epoch() uint64 { return l.epoch }
 
 // Lost is closed as soon as another may hold the lease. Resign does not close it.

@@ -155,20 +155,9 @@ func (b *Bus) Runs(ctx context.Context) ([]string, error) {
 // WatchNewRuns sends the id of each run whose log gets a message from now on; several messages of a run may be told as one.
 // The channel is closed when ctx ends.
 func (b *Bus) WatchNewRuns(ctx context.Context) (<-chan string, error) {
-	s, err := b.stream(ctx, runStream)
+	end, err := b.lastSequence(ctx, runStream)
 	if err != nil {
 		return nil, fmt.Errorf("watch for runs: %w", err)
-	}
-	var end uint64
-	err = b.request(ctx, "watch for runs", func(ctx context.Context) error {
-		info, err := s.Info(ctx)
-		if err == nil {
-			end = info.State.LastSeq
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
 	}
 	seen := make(chan string)
 	go func() {

@@ -98,6 +98,30 @@ func (l *Lake) fence(ctx context.Context, name string, epoch uint64) error {
 	})
 }
 
+// HighestEpoch is the highest epoch that any table has seen.
+func (l *Lake) HighestEpoch(ctx context.Context) (uint64, error) {
+	names, err := l.Tables(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var highest uint64
+	for _, name := range names {
+		t, err := l.load(ctx, name)
+		if errors.Is(err, ErrNotFound) {
+			continue // it was dropped just now
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read table %s: %w", name, err)
+		}
+		seen, err := epochOf(t.Metadata())
+		if err != nil {
+			return 0, fmt.Errorf("read table %s: %w", name, err)
+		}
+		highest = max(highest, seen)
+	}
+	return highest, nil
+}
+
 // commit is one attempt, from a fresh look at the table.
 func (l *Lake) commit(ctx context.Context, c Commit) (int64, error) {
 	t, err := l.load(ctx, c.Table)

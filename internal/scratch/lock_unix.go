@@ -1,6 +1,6 @@
 //go:build unix
 
-package worker
+package scratch
 
 import (
 	"errors"
@@ -10,20 +10,20 @@ import (
 	"syscall"
 )
 
-// lockScratch locks a scratch folder; errLocked where a running worker has it. A new one gets its lock file.
-func lockScratch(folder string, create bool) (unlock func(), err error) {
+// lock locks a scratch folder; ErrLocked where its owner runs. A new one gets its lock file.
+func lock(folder string, create bool) (unlock func(), err error) {
 	flags := os.O_RDWR
 	if create {
 		flags |= os.O_CREATE | os.O_EXCL
 	}
-	f, err := os.OpenFile(filepath.Join(folder, scratchLock), flags, 0o600)
+	f, err := os.OpenFile(filepath.Join(folder, lockFile), flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = errLocked
+			err = ErrLocked
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
