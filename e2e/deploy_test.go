@@ -65,26 +65,39 @@ type deployment struct {
 // deployed starts a control plane with embedded NATS, and some workers; env goes to all processes.
 func deployed(t *testing.T, workers int, env ...string) *deployment {
 	t.Helper()
+	d := prepared(t, env...)
+	d.startControlPlane()
+	for range workers {
+		d.startWorker()
+	}
+	d.dial(d.ports[0])
+	return d
+}
+
+// prepared is a deployment of no process yet.
+func prepared(t *testing.T, env ...string) *deployment {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deploy.Patience)
 	t.Cleanup(cancel)
 	d := &deployment{shop: &shop{t: t, dir: t.TempDir()}, ctx: ctx, workers: map[string]*deploy.Process{}, ports: []string{deploy.FreePort(t), deploy.FreePort(t)}}
 	d.natsURL = "nats://127.0.0.1:" + d.ports[1]
 	d.env = deploy.Environment(append([]string{"SHOPLAKE_ACK_WAIT=1s"}, env...)...)
-	d.startControlPlane()
-	for range workers {
-		d.startWorker()
-	}
-	var err error
+	return d
+}
+
+// dial makes the control plane at a port the one that is asked.
+func (d *deployment) dial(port string) {
+	d.t.Helper()
 	quick := grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.5, MaxDelay: 500 * time.Millisecond}, MinConnectTimeout: 5 * time.Second}
-	d.conn, err = grpc.NewClient("127.0.0.1:"+d.ports[0], grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(quick),
+	conn, err := grpc.NewClient("127.0.0.1:"+port, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(quick),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	t.Cleanup(func() { d.conn.Close() })
-	d.runs, d.kpis, d.tables = shoplakev1.NewRunServiceClient(d.conn), shoplakev1.NewKpiServiceClient(d.conn), shoplakev1.NewTableServiceClient(d.conn)
-	d.health = shoplakev1.NewHealthServiceClient(d.conn)
-	return d
+	d.t.Cleanup(func() { conn.Close() })
+	d.conn = conn
+	d.runs, d.kpis, d.tables = shoplakev1.NewRunServiceClient(conn), shoplakev1.NewKpiServiceClient(conn), shoplakev1.NewTableServiceClient(conn)
+	d.health = shoplakev1.NewHealthServiceClient(conn)
 }
 
 // startControlPlane starts the control plane, at first or again, and waits until it serves.

@@ -137,6 +137,13 @@ func TestLeaseOneHolder(t *testing.T) {
 	var holders atomic.Int32
 	var last atomic.Uint64
 	var wg sync.WaitGroup
+	wg.Go(func() { // whatever raises the epochs meanwhile
+		for range 20 {
+			if _, err := b.RaiseEpochs(ctx, last.Load()+5); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	for range 6 {
 		wg.Go(func() {
 			l, err := b.Campaign(ctx, "a", 10*time.Second)
