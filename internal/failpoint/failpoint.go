@@ -45,7 +45,9 @@ const (
 	// CommitCatalog moves a table to its next metadata, by compare-and-set.
 	CommitCatalog Step = "commit.catalog"
 	// CommitTable commits one of the tables of a stage.
-	CommitTable   Step = "commit.table"
+	CommitTable Step = "commit.table"
+	// RemoveFile removes a file that no metadata names any more.
+	RemoveFile    Step = "remove.file"
 	MovePublished Step = "move.published"
 )
 
@@ -59,7 +61,7 @@ var appended = []string{"submitted", "started", "stage_planned", "stage_up_to_da
 // Points are the names of all points.
 func Points() []string {
 	steps := []Step{TakeLease, RenewLease, ClaimRequest, CreateTable, WriteObject, ReleaseTask, ReportStarted, WriteParquet, ReportSucceeded,
-		ReportFailed, AckTask, AckReport, FenceTable, CommitCatalog, CommitTable, MovePublished}
+		ReportFailed, AckTask, AckReport, FenceTable, CommitCatalog, CommitTable, RemoveFile, MovePublished}
 	for _, kind := range appended {
 		steps = append(steps, Append(kind))
 	}

@@ -152,12 +152,17 @@ func (l *Lake) commit(ctx context.Context, c Commit) (int64, error) {
 		}
 	}
 	summary := iceberg.Properties{}
+	if c.Compaction {
+		summary = inherited(t.CurrentSnapshot())
+	}
 	maps.Copy(summary, c.Properties)
 	summary[TokenProperty], summary[EpochProperty] = c.Token, epoch
 
 	// Files carry field ids, and resolve has looked for files that are in the table already.
 	options := []table.WriteOption{table.WithoutAutoNameMapping(), table.WithoutDuplicateCheck()}
 	switch {
+	case c.Compaction:
+		err = rewrite(ctx, t, tx, remove, add, summary)
 	case len(remove) > 0:
 		err = tx.ReplaceDataFilesWithDataFiles(ctx, remove, add, summary, options...)
 	case len(add) > 0:

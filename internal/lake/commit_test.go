@@ -76,7 +76,10 @@ func TestCommitMakesOneSnapshot(t *testing.T) {
 		{added, props, nil, nil},
 		{added, replaced, []string{c.Path}, []string{a.Path}},
 		{replaced, emptied, nil, []string{b.Path, c.Path}},
-		{again, added, []string{a.Path, b.Path}, []string{d.Path}},
+		{0, again, []string{d.Path}, nil},
+		// What was added and removed again on the way did not change.
+		{nothing, again, []string{d.Path}, nil},
+		{added, again, []string{d.Path}, []string{a.Path, b.Path}},
 	} {
 		added, removed, err := l.Changes(ctx, orders, tc.from, tc.to)
 		if err != nil {
@@ -85,6 +88,9 @@ func TestCommitMakesOneSnapshot(t *testing.T) {
 		if !slices.Equal(pathsOf(added), tc.added) || !slices.Equal(pathsOf(removed), tc.removed) {
 			t.Errorf("changes %d..%d are %v and %v", tc.from, tc.to, pathsOf(added), pathsOf(removed))
 		}
+	}
+	if _, _, err := l.Changes(ctx, orders, again, added); !errors.Is(err, lake.ErrExpired) {
+		t.Errorf("changes back in time: %v", err)
 	}
 	if _, err := os.Stat(a.Path); err != nil {
 		t.Errorf("a commit deleted a replaced file: %v", err)

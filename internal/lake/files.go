@@ -29,26 +29,6 @@ func (l *Lake) Files(ctx context.Context, name string, snapshotID int64) ([]File
 	return files, nil
 }
 
-// Changes compares the live files of two snapshots: added are those of to that from has not, removed the reverse, both by
-// path. Snapshot 0 is the empty table. Manifests that both snapshots share are not read.
-func (l *Lake) Changes(ctx context.Context, name string, from, to int64) (added, removed []File, err error) {
-	t, err := l.load(ctx, name)
-	if err != nil {
-		return nil, nil, fmt.Errorf("compare snapshots of %s: %w", name, err)
-	}
-	before, err := l.manifestsAt(ctx, t, from)
-	if err == nil {
-		var after []iceberg.ManifestFile
-		if after, err = l.manifestsAt(ctx, t, to); err == nil {
-			added, removed, err = l.compare(ctx, t, before, after)
-		}
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("compare snapshots %d and %d of %s: %w", from, to, name, err)
-	}
-	return added, removed, nil
-}
-
 func (l *Lake) compare(ctx context.Context, t *table.Table, before, after []iceberg.ManifestFile) (added, removed []File, err error) {
 	old, err := l.liveIn(ctx, t, lacking(before, after))
 	if err != nil {

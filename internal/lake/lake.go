@@ -88,6 +88,9 @@ type Commit struct {
 	Epoch uint64
 	// Token names this commit: where an ancestor of the current snapshot has it already, nothing is done and that snapshot's id is returned.
 	Token string
+	// Compaction says that the files added hold the rows of those removed, all of them and no others: the commit is no change
+	// (see Changes). It inherits what the snapshot before said of itself, where Properties does not say otherwise.
+	Compaction bool
 }
 
 // Snapshot is one entry of a table's history.

@@ -26,6 +26,8 @@ var (
 	ErrMoved = errors.New("the table has moved")
 	// ErrFenced says that a newer writer has taken the table over: stop writing.
 	ErrFenced = errors.New("a newer writer has taken the table over")
+	// ErrExpired says that what changed between two snapshots can no longer be told: the history between them has expired.
+	ErrExpired = errors.New("the history has expired")
 	// ErrIncompatible says that a table's schema cannot become the one asked for.
 	ErrIncompatible = errors.New("incompatible schema")
 )

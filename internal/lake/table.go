@@ -285,6 +285,11 @@ func (l *Lake) Snapshots(ctx context.Context, name string) ([]Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots of %s: %w", name, err)
 	}
+	return snapshotsOf(t), nil
+}
+
+// snapshotsOf is a table's history, newest first.
+func snapshotsOf(t *table.Table) []Snapshot {
 	snapshots := t.Metadata().Snapshots()
 	slices.SortFunc(snapshots, func(a, b table.Snapshot) int { return cmp.Compare(b.SequenceNumber, a.SequenceNumber) })
 	result := make([]Snapshot, 0, len(snapshots))
@@ -298,7 +303,7 @@ func (l *Lake) Snapshots(ctx context.Context, name string) ([]Snapshot, error) {
 		}
 		result = append(result, r)
 	}
-	return result, nil
+	return result
 }
 
 // tableAt tells an Iceberg table in our terms, with the columns of a schema; a nil snapshot is the empty table.
