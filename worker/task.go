@@ -61,6 +61,7 @@ func (w *Worker) do(d *bus.Delivery) {
 	if err := w.bus.Report(ctx, report); err != nil {
 		w.Log.WarnContext(ctx, "could not report that a task began", "error", err)
 	}
+	w.Log.InfoContext(ctx, "began", "release", t.GetRelease(), "attempt", id)
 	alive, stopped := context.WithCancel(ctx)
 	defer stopped()
 	go w.keepAlive(alive, d)
@@ -71,6 +72,8 @@ func (w *Worker) do(d *bus.Delivery) {
 	case err == nil:
 		report.Outcome = &dispatchv1.TaskReport_Succeeded{Succeeded: succeeded}
 		w.tasksDone.Add(1)
+		w.Log.InfoContext(ctx, "done", "attempt", id, "rows_in", succeeded.GetRowsIn(), "rows_out", succeeded.GetRowsOut(),
+			"rows_quarantined", succeeded.GetRowsQuarantined(), "bytes_out", succeeded.GetBytesOut(), "seconds", report.GetEndTime().AsTime().Sub(report.GetStartTime().AsTime()).Seconds())
 	case errors.Is(context.Cause(ctx), errCancelled):
 		stopped()
 		w.finish(d, d.Ack) // nobody waits for it

@@ -90,6 +90,11 @@ func (c *controlplaneVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error
 	if err != nil {
 		return err
 	}
+	stopLines, err := keepLines(ctx, connection, t)
+	if err != nil {
+		return errors.Join(err, control.Close())
+	}
+	defer stopLines()
 	fmt.Fprintf(cmd.OutOrStdout(), "Serving at %s\n", control.Address())
 	return until(ctx, t.Logger(), "control plane", control.Done(), control.Close)
 }

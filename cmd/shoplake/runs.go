@@ -16,7 +16,7 @@ import (
 )
 
 func newRuns() *cobra.Command {
-	return parent("runs", "List, show, watch and cancel runs", newRunsList(), newRunsGet(), newRunsWatch(), newRunsCancel())
+	return parent("runs", "List, show, watch and cancel runs", newRunsList(), newRunsGet(), newRunsWatch(), newRunsLogs(), newRunsCancel())
 }
 
 func newRunsList() *cobra.Command {

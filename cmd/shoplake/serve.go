@@ -124,6 +124,11 @@ func startHouse(ctx context.Context, dirs folders, o serveOptions, t *telemetry.
 		return nil, err
 	}
 	h.parts.add(h.control.Close)
+	stopLines, err := keepLines(ctx, connection, t)
+	if err != nil {
+		return nil, err
+	}
+	h.parts.add(stopLines)
 	for range o.workers {
 		w, err := worker.Start(ctx, worker.Config{
 			Bus: bus.Config{Server: h.nats, Name: "shoplake-worker"}, Warehouse: dirs.warehouse, Landing: dirs.landing, ScratchDir: dirs.scratch,

@@ -84,6 +84,11 @@ func (v *workerVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error {
 	if err != nil {
 		return err
 	}
+	stopLines, err := keepLines(ctx, v.nats.config("shoplake-worker"), t)
+	if err != nil {
+		return errors.Join(err, w.Close(ctx))
+	}
+	defer stopLines()
 	fmt.Fprintf(cmd.OutOrStdout(), "Worker %s takes tasks of the pool %s.\n", w.ID, v.pool)
 	return until(ctx, t.Logger(), "worker", w.Done(), func() error { return closeWorker(ctx, w, v.drain) })
 }

@@ -318,9 +318,9 @@ func (l *leader) onOutcome(ctx context.Context, o outcome) error {
 // afterAppend records the spans of what has ended, and lets go of a run that has.
 func (l *leader) afterAppend(ctx context.Context, r *running, events []*dispatchv1.RunEvent) {
 	r.recordEnded(ctx, events)
+	say(ctx, l.Log, r.state.RunID, events)
 	if r.state.Terminal() {
 		l.letGo(r)
-		l.Log.InfoContext(ctx, "run ended", "run", r.state.RunID, "state", r.state.Phase.String(), "trace_id", r.state.Submitted.GetTraceId())
 	}
 }
 

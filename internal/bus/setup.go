@@ -15,10 +15,12 @@ const (
 	runStream    = "SHOPLAKE_RUNS"
 	taskStream   = "SHOPLAKE_TASKS"
 	reportStream = "SHOPLAKE_REPORTS"
+	logStream    = "SHOPLAKE_LOGS"
 
 	runSubject    = "shoplake.run."    // one subject a run
 	taskSubject   = "shoplake.task."   // pool, run
 	reportSubject = "shoplake.report." // one subject a run
+	logSubject    = "shoplake.log."    // one subject a run
 	cancelSubject = "shoplake.cancel." // core NATS: one subject a run
 
 	publishedBucket = "shoplake_published"
@@ -38,6 +40,9 @@ const (
 	workerTTL = 15 * time.Second
 	// publishedHistory is how many published records are kept: the most that a bucket can.
 	publishedHistory = 64
+	// keptLines is how many lines of a run's processes are kept, lineAge for how long.
+	keptLines = 5000
+	lineAge   = 30 * 24 * time.Hour
 	// duplicateWindow is how long a repeated task or report is recognised.
 	duplicateWindow = time.Hour
 )
@@ -58,6 +63,10 @@ func (b *Bus) Setup(ctx context.Context) error {
 		{
 			Name: reportStream, Description: "What workers say of their attempts, until the coordinator has it in the run's log.",
 			Subjects: []string{reportSubject + "*"}, Retention: jetstream.WorkQueuePolicy, Duplicates: duplicateWindow,
+		},
+		{
+			Name: logStream, Description: "What processes logged about each run, for people.",
+			Subjects: []string{logSubject + "*"}, Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: keptLines, MaxAge: lineAge,
 		},
 	}
 	for _, cfg := range streams {
@@ -132,7 +141,7 @@ func (b *Bus) setup(ctx context.Context, stream string, create func(ctx context.
 func kvStream(bucket string) string    { return "KV_" + bucket }
 func objectStream(store string) string { return "OBJ_" + store }
 
-// workerPermissions lets a worker take tasks, report, tell that it lives, read pipelines and which lake is used, and hear of
+// workerPermissions lets a worker take tasks, report, log, tell that it lives, read pipelines and which lake is used, and hear of
 // cancellations.
 func workerPermissions() *server.Permissions {
 	tasks, workers, settings, pipelines := taskStream, kvStream(workerBucket), kvStream(settingBucket), objectStream(pipelineStore)
@@ -145,6 +154,7 @@ func workerPermissions() *server.Permissions {
 			"$JS.API.CONSUMER.MSG.NEXT." + tasks + ".>",
 			"$JS.ACK." + tasks + ".>",
 			reportSubject + ">",
+			logSubject + ">",
 			"$JS.API.STREAM.INFO." + workers,
 			"$KV." + workerBucket + ".>",
 			"$JS.API.STREAM.INFO." + settings,

@@ -8,6 +8,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -41,7 +43,54 @@ func WithTask(ctx context.Context, task string) context.Context {
 	return context.WithValue(ctx, taskKey, task)
 }
 
-func newLogger(o Options) (*slog.Logger, error) {
+// Line is a line that was logged about a run, without secrets.
+type Line struct {
+	Time             time.Time
+	Level            slog.Level
+	Message          string
+	Run, Stage, Task string
+	// Attributes are all others, by name.
+	Attributes map[string]string
+}
+
+// sinks get the lines about runs.
+type sinks struct {
+	mu    sync.RWMutex
+	funcs map[int]func(Line)
+	next  int
+}
+
+// OnLine calls f with each line about a run from now on, those of level info too where the log itself shows less, until the
+// function that it returns is called. f must not wait, and must not log.
+func (t *Telemetry) OnLine(f func(Line)) (stop func()) {
+	s := t.sinks
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.next
+	s.next++
+	s.funcs[id] = f
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.funcs, id)
+	}
+}
+
+func (s *sinks) empty() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.funcs) == 0
+}
+
+func (s *sinks) send(l Line) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, f := range s.funcs {
+		f(l)
+	}
+}
+
+func newLogger(o Options, s *sinks) (*slog.Logger, error) {
 	var level slog.Level
 	if o.LogLevel != "" {
 		if err := level.UnmarshalText([]byte(o.LogLevel)); err != nil {
@@ -55,20 +104,27 @@ func newLogger(o Options) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: redact}
 	switch o.LogFormat {
 	case "", "text":
-		return slog.New(handler{slog.NewTextHandler(out, options)}), nil
+		return slog.New(handler{Handler: slog.NewTextHandler(out, options), sinks: s}), nil
 	case "json":
-		return slog.New(handler{slog.NewJSONHandler(out, options)}), nil
+		return slog.New(handler{Handler: slog.NewJSONHandler(out, options), sinks: s}), nil
 	}
 	return nil, fmt.Errorf("log format %q is not known: use text or json", o.LogFormat)
 }
 
-// handler adds what the context knows to each line.
-type handler struct{ slog.Handler }
+// handler adds what the context knows to each line, and gives lines about runs to whoever asked for them.
+type handler struct {
+	slog.Handler
+	sinks *sinks
+	// with are the attributes that the logger itself has; those of groups are for the log alone.
+	with []slog.Attr
+}
+
+// Enabled lets through what the log shows, and what is told of runs.
+func (h handler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.Handler.Enabled(ctx, level) || level >= slog.LevelInfo && !h.sinks.empty()
+}
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
-		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
-	}
 	for _, l := range logged {
 		id, ok := ctx.Value(l.key).(string)
 		if !ok {
@@ -84,13 +140,50 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 			r.AddAttrs(slog.String(l.name, id))
 		}
 	}
+	if r.Level >= slog.LevelInfo && !h.sinks.empty() {
+		if line := lineOf(r, h.with); line.Run != "" {
+			h.sinks.send(line)
+		}
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
+	}
 	return h.Handler.Handle(ctx, r)
 }
 
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handler{h.Handler.WithAttrs(attrs)}
+	return handler{h.Handler.WithAttrs(attrs), h.sinks, append(h.with[:len(h.with):len(h.with)], attrs...)}
 }
-func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
+
+func (h handler) WithGroup(name string) slog.Handler {
+	return handler{h.Handler.WithGroup(name), h.sinks, h.with}
+}
+
+func lineOf(r slog.Record, with []slog.Attr) Line {
+	line := Line{Time: r.Time, Level: r.Level, Message: clean(r.Message), Attributes: map[string]string{}}
+	add := func(a slog.Attr) bool {
+		a.Value = a.Value.Resolve()
+		switch value := redact(nil, a).Value.String(); a.Key {
+		case "run":
+			line.Run = value
+		case "stage":
+			line.Stage = value
+		case "task":
+			line.Task = value
+		default:
+			line.Attributes[a.Key] = value
+		}
+		return true
+	}
+	for _, a := range with {
+		add(a)
+	}
+	r.Attrs(add)
+	return line
+}
 
 const redacted = "[redacted]"
 

@@ -55,6 +55,7 @@ type Options struct {
 // Telemetry is what Start set up.
 type Telemetry struct {
 	logger  *slog.Logger
+	sinks   *sinks
 	traces  *sdktrace.TracerProvider
 	metrics *sdkmetric.MeterProvider
 	handler http.Handler
@@ -62,14 +63,15 @@ type Telemetry struct {
 
 // Start sets up logs, traces and metrics and makes them the process's defaults (slog, otel). Call it once.
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
-	logger, err := newLogger(o)
+	lines := &sinks{funcs: map[int]func(Line){}}
+	logger, err := newLogger(o, lines)
 	if err != nil {
 		return nil, err
 	}
 	slog.SetDefault(logger)
 	otel.SetErrorHandler(complaints(logger))
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
-	t := &Telemetry{logger: logger}
+	t := &Telemetry{logger: logger, sinks: lines}
 
 	res, err := newResource(ctx, o)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -222,7 +223,7 @@ func TestNothingExportedByDefault(t *testing.T) {
 func TestUnreachableCollectorIsToldOnce(t *testing.T) {
 	clearEnvironment(t)
 	var log bytes.Buffer
-	logger, err := newLogger(Options{LogOutput: &log})
+	logger, err := newLogger(Options{LogOutput: &log}, &sinks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +296,7 @@ func TestStageSpanID(t *testing.T) {
 func TestLogAttributes(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	logger, err := newLogger(Options{LogOutput: &out, LogFormat: "json"})
+	logger, err := newLogger(Options{LogOutput: &out, LogFormat: "json"}, &sinks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +319,7 @@ func TestLogHidesSecrets(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"text", "json"} {
 		var out bytes.Buffer
-		logger, err := newLogger(Options{LogOutput: &out, LogFormat: format})
+		logger, err := newLogger(Options{LogOutput: &out, LogFormat: format}, &sinks{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -342,10 +343,38 @@ func TestLogHidesSecrets(t *testing.T) {
 
 func TestUnknownLogOptions(t *testing.T) {
 	t.Parallel()
-	if _, err := newLogger(Options{LogLevel: "loud"}); err == nil || !strings.Contains(err.Error(), "debug") {
+	if _, err := newLogger(Options{LogLevel: "loud"}, &sinks{}); err == nil || !strings.Contains(err.Error(), "debug") {
 		t.Errorf("unknown level: %v", err)
 	}
-	if _, err := newLogger(Options{LogFormat: "xml"}); err == nil || !strings.Contains(err.Error(), "json") {
+	if _, err := newLogger(Options{LogFormat: "xml"}, &sinks{}); err == nil || !strings.Contains(err.Error(), "json") {
 		t.Errorf("unknown format: %v", err)
+	}
+}
+
+func TestLinesOfRuns(t *testing.T) {
+	t.Parallel()
+	lines := &sinks{funcs: map[int]func(Line){}}
+	tel := &Telemetry{sinks: lines}
+	var out bytes.Buffer
+	logger, err := newLogger(Options{LogOutput: &out, LogLevel: "error"}, lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger = logger.With("worker", "w1")
+	var got []Line
+	stop := tel.OnLine(func(l Line) { got = append(got, l) })
+	ctx := WithStage(WithRun(t.Context(), "r1"), "silver.orders")
+	logger.InfoContext(ctx, "done", "rows", 3, "url", "nats://me:hidden@host", "password", "hidden")
+	logger.DebugContext(ctx, "detail")
+	logger.Info("of no run")
+	logger.Warn("of another run", "run", "r2")
+	stop()
+	logger.WarnContext(ctx, "nobody listens")
+	if len(got) != 2 || got[1].Run != "r2" || out.Len() > 0 {
+		t.Fatalf("got %v; the log itself says %q", got, out.String())
+	}
+	l := got[0]
+	if l.Run != "r1" || l.Stage != "silver.orders" || l.Attributes["worker"] != "w1" || l.Attributes["rows"] != "3" || strings.Contains(fmt.Sprint(l), "hidden") {
+		t.Errorf("got %+v", l)
 	}
 }

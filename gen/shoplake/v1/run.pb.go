@@ -1690,7 +1690,7 @@ var File_shoplake_v1_run_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x15shoplake/v1/run.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x05\n" +
+	"\x15shoplake/v1/run.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19shoplake/v1/run_log.proto\"\xac\x05\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04flow\x18\x02 \x01(\tR\x04flow\x12+\n" +
@@ -1858,7 +1858,7 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x0eTRIGGER_MANUAL\x10\x01\x12\x14\n" +
 	"\x10TRIGGER_SCHEDULE\x10\x02\x12\x14\n" +
 	"\x10TRIGGER_BACKFILL\x10\x03\x12\x11\n" +
-	"\rTRIGGER_EVENT\x10\x042\xef\x03\n" +
+	"\rTRIGGER_EVENT\x10\x042\x98\x05\n" +
 	"\n" +
 	"RunService\x12<\n" +
 	"\tSubmitRun\x12\x1d.shoplake.v1.SubmitRunRequest\x1a\x10.shoplake.v1.Run\x126\n" +
@@ -1868,7 +1868,9 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\n" +
 	"ListStages\x12\x1e.shoplake.v1.ListStagesRequest\x1a\x1f.shoplake.v1.ListStagesResponse\x12J\n" +
 	"\tListTasks\x12\x1d.shoplake.v1.ListTasksRequest\x1a\x1e.shoplake.v1.ListTasksResponse\x12I\n" +
-	"\bWatchRun\x12\x1c.shoplake.v1.WatchRunRequest\x1a\x1d.shoplake.v1.WatchRunResponse0\x01B\xa1\x01\n" +
+	"\bWatchRun\x12\x1c.shoplake.v1.WatchRunRequest\x1a\x1d.shoplake.v1.WatchRunResponse0\x01\x12P\n" +
+	"\vListRunLogs\x12\x1f.shoplake.v1.ListRunLogsRequest\x1a .shoplake.v1.ListRunLogsResponse\x12U\n" +
+	"\fWatchRunLogs\x12 .shoplake.v1.WatchRunLogsRequest\x1a!.shoplake.v1.WatchRunLogsResponse0\x01B\xa1\x01\n" +
 	"\x0fcom.shoplake.v1B\bRunProtoP\x01Z7github.com/shoplake/shoplake/gen/shoplake/v1;shoplakev1\xa2\x02\x03SXX\xaa\x02\vShoplake.V1\xca\x02\vShoplake\\V1\xe2\x02\x17Shoplake\\V1\\GPBMetadata\xea\x02\fShoplake::V1b\x06proto3"
 
 var (
@@ -1910,6 +1912,10 @@ var file_shoplake_v1_run_proto_goTypes = []any{
 	(*WatchRunResponse)(nil),      // 21: shoplake.v1.WatchRunResponse
 	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*ListRunLogsRequest)(nil),    // 24: shoplake.v1.ListRunLogsRequest
+	(*WatchRunLogsRequest)(nil),   // 25: shoplake.v1.WatchRunLogsRequest
+	(*ListRunLogsResponse)(nil),   // 26: shoplake.v1.ListRunLogsResponse
+	(*WatchRunLogsResponse)(nil),  // 27: shoplake.v1.WatchRunLogsResponse
 }
 var file_shoplake_v1_run_proto_depIdxs = []int32{
 	0,  // 0: shoplake.v1.Run.state:type_name -> shoplake.v1.RunState
@@ -1945,15 +1951,19 @@ var file_shoplake_v1_run_proto_depIdxs = []int32{
 	16, // 30: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
 	18, // 31: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
 	20, // 32: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
-	5,  // 33: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
-	5,  // 34: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
-	14, // 35: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
-	5,  // 36: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
-	17, // 37: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
-	19, // 38: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
-	21, // 39: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
+	24, // 33: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
+	25, // 34: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
+	5,  // 35: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
+	5,  // 36: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
+	14, // 37: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
+	5,  // 38: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
+	17, // 39: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
+	19, // 40: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
+	21, // 41: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
+	26, // 42: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
+	27, // 43: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
+	35, // [35:44] is the sub-list for method output_type
+	26, // [26:35] is the sub-list for method input_type
 	26, // [26:26] is the sub-list for extension type_name
 	26, // [26:26] is the sub-list for extension extendee
 	0,  // [0:26] is the sub-list for field type_name
@@ -1964,6 +1974,7 @@ func file_shoplake_v1_run_proto_init() {
 	if File_shoplake_v1_run_proto != nil {
 		return
 	}
+	file_shoplake_v1_run_log_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

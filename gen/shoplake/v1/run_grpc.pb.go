@@ -19,13 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RunService_SubmitRun_FullMethodName  = "/shoplake.v1.RunService/SubmitRun"
-	RunService_GetRun_FullMethodName     = "/shoplake.v1.RunService/GetRun"
-	RunService_ListRuns_FullMethodName   = "/shoplake.v1.RunService/ListRuns"
-	RunService_CancelRun_FullMethodName  = "/shoplake.v1.RunService/CancelRun"
-	RunService_ListStages_FullMethodName = "/shoplake.v1.RunService/ListStages"
-	RunService_ListTasks_FullMethodName  = "/shoplake.v1.RunService/ListTasks"
-	RunService_WatchRun_FullMethodName   = "/shoplake.v1.RunService/WatchRun"
+	RunService_SubmitRun_FullMethodName    = "/shoplake.v1.RunService/SubmitRun"
+	RunService_GetRun_FullMethodName       = "/shoplake.v1.RunService/GetRun"
+	RunService_ListRuns_FullMethodName     = "/shoplake.v1.RunService/ListRuns"
+	RunService_CancelRun_FullMethodName    = "/shoplake.v1.RunService/CancelRun"
+	RunService_ListStages_FullMethodName   = "/shoplake.v1.RunService/ListStages"
+	RunService_ListTasks_FullMethodName    = "/shoplake.v1.RunService/ListTasks"
+	RunService_WatchRun_FullMethodName     = "/shoplake.v1.RunService/WatchRun"
+	RunService_ListRunLogs_FullMethodName  = "/shoplake.v1.RunService/ListRunLogs"
+	RunService_WatchRunLogs_FullMethodName = "/shoplake.v1.RunService/WatchRunLogs"
 )
 
 // RunServiceClient is the client API for RunService service.
@@ -48,6 +50,10 @@ type RunServiceClient interface {
 	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
 	// WatchRun sends a snapshot of the run, then each change as it happens, until the run has ended.
 	WatchRun(ctx context.Context, in *WatchRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunResponse], error)
+	// ListRunLogs returns what the control plane and the workers logged about a run, the oldest first.
+	ListRunLogs(ctx context.Context, in *ListRunLogsRequest, opts ...grpc.CallOption) (*ListRunLogsResponse, error)
+	// WatchRunLogs sends the lines that are there, then each as it is written, until the run has ended.
+	WatchRunLogs(ctx context.Context, in *WatchRunLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunLogsResponse], error)
 }
 
 type runServiceClient struct {
@@ -137,6 +143,35 @@ func (c *runServiceClient) WatchRun(ctx context.Context, in *WatchRunRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RunService_WatchRunClient = grpc.ServerStreamingClient[WatchRunResponse]
 
+func (c *runServiceClient) ListRunLogs(ctx context.Context, in *ListRunLogsRequest, opts ...grpc.CallOption) (*ListRunLogsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRunLogsResponse)
+	err := c.cc.Invoke(ctx, RunService_ListRunLogs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runServiceClient) WatchRunLogs(ctx context.Context, in *WatchRunLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunLogsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RunService_ServiceDesc.Streams[1], RunService_WatchRunLogs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRunLogsRequest, WatchRunLogsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RunService_WatchRunLogsClient = grpc.ServerStreamingClient[WatchRunLogsResponse]
+
 // RunServiceServer is the server API for RunService service.
 // All implementations must embed UnimplementedRunServiceServer
 // for forward compatibility.
@@ -157,6 +192,10 @@ type RunServiceServer interface {
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
 	// WatchRun sends a snapshot of the run, then each change as it happens, until the run has ended.
 	WatchRun(*WatchRunRequest, grpc.ServerStreamingServer[WatchRunResponse]) error
+	// ListRunLogs returns what the control plane and the workers logged about a run, the oldest first.
+	ListRunLogs(context.Context, *ListRunLogsRequest) (*ListRunLogsResponse, error)
+	// WatchRunLogs sends the lines that are there, then each as it is written, until the run has ended.
+	WatchRunLogs(*WatchRunLogsRequest, grpc.ServerStreamingServer[WatchRunLogsResponse]) error
 	mustEmbedUnimplementedRunServiceServer()
 }
 
@@ -187,6 +226,12 @@ func (UnimplementedRunServiceServer) ListTasks(context.Context, *ListTasksReques
 }
 func (UnimplementedRunServiceServer) WatchRun(*WatchRunRequest, grpc.ServerStreamingServer[WatchRunResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchRun not implemented")
+}
+func (UnimplementedRunServiceServer) ListRunLogs(context.Context, *ListRunLogsRequest) (*ListRunLogsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRunLogs not implemented")
+}
+func (UnimplementedRunServiceServer) WatchRunLogs(*WatchRunLogsRequest, grpc.ServerStreamingServer[WatchRunLogsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchRunLogs not implemented")
 }
 func (UnimplementedRunServiceServer) mustEmbedUnimplementedRunServiceServer() {}
 func (UnimplementedRunServiceServer) testEmbeddedByValue()                    {}
@@ -328,6 +373,35 @@ func _RunService_WatchRun_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RunService_WatchRunServer = grpc.ServerStreamingServer[WatchRunResponse]
 
+func _RunService_ListRunLogs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRunLogsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).ListRunLogs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_ListRunLogs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).ListRunLogs(ctx, req.(*ListRunLogsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunService_WatchRunLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRunLogsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RunServiceServer).WatchRunLogs(m, &grpc.GenericServerStream[WatchRunLogsRequest, WatchRunLogsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RunService_WatchRunLogsServer = grpc.ServerStreamingServer[WatchRunLogsResponse]
+
 // RunService_ServiceDesc is the grpc.ServiceDesc for RunService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -359,11 +433,20 @@ var RunService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListTasks",
 			Handler:    _RunService_ListTasks_Handler,
 		},
+		{
+			MethodName: "ListRunLogs",
+			Handler:    _RunService_ListRunLogs_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "WatchRun",
 			Handler:       _RunService_WatchRun_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchRunLogs",
+			Handler:       _RunService_WatchRunLogs_Handler,
 			ServerStreams: true,
 		},
 	},
