@@ -39,7 +39,7 @@ func readConfig(p *Pipeline, content []byte, faults *Faults) *document {
 	if p.Currency != "" && !isCurrency(p.Currency) {
 		reader.fault([]string{"currency"}, "%s is no currency: use a code of ISO 4217, for example EUR", shorten(p.Currency))
 	}
-	p.Flows = reader.flows(root)
+	p.Flows = reader.flows(p, root)
 	return doc
 }
 
@@ -96,7 +96,7 @@ func (r *mappingReader) text(mapping map[string]any, required bool, at ...string
 	return text
 }
 
-func (r *mappingReader) flows(root map[string]any) []*Flow {
+func (r *mappingReader) flows(p *Pipeline, root map[string]any) []*Flow {
 	value, there := root["flows"]
 	if !there {
 		r.fault(nil, "flows is missing: name at least one, for example `daily: {select: [\"*\"]}`")
@@ -116,7 +116,7 @@ func (r *mappingReader) flows(root map[string]any) []*Flow {
 		}
 		body, ok := mapping[name].(map[string]any)
 		if !ok {
-			r.fault([]string{"flows", name}, "a flow has the keys title, description and select")
+			r.fault([]string{"flows", name}, "a flow has the keys title, description, select, schedule, on_files, after and late")
 			continue
 		}
 		flow := &Flow{
@@ -128,7 +128,8 @@ func (r *mappingReader) flows(root map[string]any) []*Flow {
 		if flow.Title == "" {
 			flow.Title = name
 		}
-		r.known(body, []string{"title", "description", "select"}, "flows", name)
+		r.triggers(p, flow, body)
+		r.known(body, append([]string{"title", "description", "select"}, triggerKeys...), "flows", name)
 		flows = append(flows, flow)
 	}
 	return flows
@@ -156,7 +157,7 @@ func (r *mappingReader) selection(body map[string]any, flow string) []string {
 	return globs
 }
 
-// checkFlows faults what a flow selects in vain.
+// checkFlows faults what a flow selects, or waits for, in vain.
 func checkFlows(p *Pipeline, doc *document, faults *Faults) {
 	reader := mappingReader{doc: doc, faults: faults}
 	tables := p.Tables()
@@ -168,6 +169,7 @@ func checkFlows(p *Pipeline, doc *document, faults *Faults) {
 			}
 		}
 	}
+	checkTriggers(p, &reader)
 }
 
 func indexOf(doc *document, flow, glob string) int {

@@ -245,4 +245,13 @@ type Flow struct {
 	Description string
 	// Select are globs of table names; what they depend on is part of the flow.
 	Select []string
+	// Schedule says at which times it runs; nil where at none.
+	Schedule *Schedule
+	// Late says which file a scheduled run waits for; nil where for none.
+	Late *Late
+	// OnFiles says that it runs when new files of FileSources have landed and rested.
+	OnFiles     bool
+	FileSources []string
+	// After are flows: when a run of one has succeeded, this one runs.
+	After []string
 }
