@@ -35,6 +35,8 @@ const (
 	Finish
 	// Fail fails a stage: its checks found rows.
 	Fail
+	// Preview closes a stage of a dry run: what would be built is known, and nothing of it is checked or committed.
+	Preview
 )
 
 // Action is one thing to do. Doing it again, after a crash or by another coordinator, is harmless.
@@ -86,6 +88,8 @@ func Next(s *State) []Action {
 	switch {
 	case s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLING:
 		return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_CANCELLED}}
+	case good && s.Dry():
+		return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_SUCCEEDED}}
 	case good:
 		return []Action{{Kind: Announce}}
 	}
@@ -112,7 +116,10 @@ func nextOfStage(s *State, st *Stage) []Action {
 				done++
 			}
 		}
-		if done == len(st.Tasks) {
+		switch {
+		case done == len(st.Tasks) && s.Dry():
+			return []Action{{Kind: Preview, Stage: st.Table, PlanNumber: st.Plans}}
+		case done == len(st.Tasks):
 			return []Action{{Kind: Gather, Stage: st.Table, PlanNumber: st.Plans}}
 		}
 		return actions

@@ -137,6 +137,9 @@ func NewState(runID string) *State {
 // Stage returns the stage of a table, or nil.
 func (s *State) Stage(table string) *Stage { return s.stages[table] }
 
+// Dry says that the run only finds out what would be built: it commits and publishes nothing.
+func (s *State) Dry() bool { return s.Submitted.GetDryRun() }
+
 // Task returns the task of a stage, or nil.
 func (st *Stage) Task(id string) *Task {
 	if id == checkTask {
@@ -167,7 +170,7 @@ func (st *Stage) all() []*Task {
 func (st *Stage) Terminal() bool {
 	switch st.State {
 	case shoplakev1.StageState_STAGE_STATE_SUCCEEDED, shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, shoplakev1.StageState_STAGE_STATE_BLOCKED,
-		shoplakev1.StageState_STAGE_STATE_FAILED, shoplakev1.StageState_STAGE_STATE_CANCELLED:
+		shoplakev1.StageState_STAGE_STATE_FAILED, shoplakev1.StageState_STAGE_STATE_CANCELLED, shoplakev1.StageState_STAGE_STATE_PREVIEWED:
 		return true
 	}
 	return false
@@ -175,7 +178,11 @@ func (st *Stage) Terminal() bool {
 
 // Good says that what depends on the stage may go on.
 func (st *Stage) Good() bool {
-	return st.State == shoplakev1.StageState_STAGE_STATE_SUCCEEDED || st.State == shoplakev1.StageState_STAGE_STATE_UP_TO_DATE
+	switch st.State {
+	case shoplakev1.StageState_STAGE_STATE_SUCCEEDED, shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, shoplakev1.StageState_STAGE_STATE_PREVIEWED:
+		return true
+	}
+	return false
 }
 
 // Apply folds one event into the state. Events that come too late or twice (a report of another attempt after the first
@@ -222,6 +229,11 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 	case *dispatchv1.RunEvent_StageCommitted:
 		return s.onStage(k.StageCommitted.GetStage(), func(st *Stage) {
 			st.State, st.Snapshots, st.Ended = shoplakev1.StageState_STAGE_STATE_SUCCEEDED, k.StageCommitted.GetSnapshots(), at
+		})
+	case *dispatchv1.RunEvent_StagePreviewed:
+		return s.onStage(k.StagePreviewed.GetStage(), func(st *Stage) {
+			st.State, st.Ended = shoplakev1.StageState_STAGE_STATE_PREVIEWED, at
+			st.StagedPath, st.StagedSHA256 = k.StagePreviewed.GetStagedPath(), k.StagePreviewed.GetStagedSha256()
 		})
 	case *dispatchv1.RunEvent_StageReset:
 		return s.onStage(k.StageReset.GetStage(), func(st *Stage) {

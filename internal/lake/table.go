@@ -61,13 +61,18 @@ func (l *Lake) EnsureTable(ctx context.Context, name string, schema Schema) (*Ta
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
-	columns := make([]Column, 0, len(schema.Columns))
-	for _, wanted := range schema.Columns {
-		c, _ := result.column(wanted.Name)
+	result.Columns = result.chosen(schema)
+	return result, nil
+}
+
+// chosen are the columns that a schema asks for, in its order, as s has them.
+func (s Schema) chosen(asked Schema) []Column {
+	columns := make([]Column, 0, len(asked.Columns))
+	for _, wanted := range asked.Columns {
+		c, _ := s.column(wanted.Name)
 		columns = append(columns, c)
 	}
-	result.Columns = columns
-	return result, nil
+	return columns
 }
 
 // create makes the table with the columns that are no lists; evolve adds those, which gives their elements the next id.
@@ -123,6 +128,15 @@ func folder(location string) string {
 
 // evolve brings a table's schema to the one asked for, in one change of its metadata.
 func evolve(ctx context.Context, t *table.Table, schema Schema) (*table.Table, error) {
+	tx, err := evolution(t, schema)
+	if err != nil || tx == nil {
+		return t, err
+	}
+	return tx.Commit(ctx)
+}
+
+// evolution is the change that brings a table's schema to the one asked for; nil where there is nothing to change.
+func evolution(t *table.Table, schema Schema) (*table.Transaction, error) {
 	sc := t.Schema()
 	partition, err := partitionOf(sc, t.Spec())
 	if err != nil {
@@ -172,12 +186,12 @@ func evolve(ctx context.Context, t *table.Table, schema Schema) (*table.Table, e
 		}
 	}
 	if !changed {
-		return t, nil
+		return nil, nil
 	}
 	if err := update.Commit(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrIncompatible, err)
 	}
-	return tx.Commit(ctx)
+	return tx, nil
 }
 
 // widen says whether a column must become wider to hold a type; a narrower type fits as it is.

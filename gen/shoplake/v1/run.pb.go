@@ -101,21 +101,24 @@ const (
 	StageState_STAGE_STATE_BLOCKED   StageState = 7
 	StageState_STAGE_STATE_FAILED    StageState = 8
 	StageState_STAGE_STATE_CANCELLED StageState = 9
+	// Of a dry run: it is known what would be built; nothing was.
+	StageState_STAGE_STATE_PREVIEWED StageState = 10
 )
 
 // Enum value maps for StageState.
 var (
 	StageState_name = map[int32]string{
-		0: "STAGE_STATE_UNSPECIFIED",
-		1: "STAGE_STATE_WAITING",
-		2: "STAGE_STATE_RUNNING",
-		3: "STAGE_STATE_CHECKING",
-		4: "STAGE_STATE_COMMITTING",
-		5: "STAGE_STATE_SUCCEEDED",
-		6: "STAGE_STATE_UP_TO_DATE",
-		7: "STAGE_STATE_BLOCKED",
-		8: "STAGE_STATE_FAILED",
-		9: "STAGE_STATE_CANCELLED",
+		0:  "STAGE_STATE_UNSPECIFIED",
+		1:  "STAGE_STATE_WAITING",
+		2:  "STAGE_STATE_RUNNING",
+		3:  "STAGE_STATE_CHECKING",
+		4:  "STAGE_STATE_COMMITTING",
+		5:  "STAGE_STATE_SUCCEEDED",
+		6:  "STAGE_STATE_UP_TO_DATE",
+		7:  "STAGE_STATE_BLOCKED",
+		8:  "STAGE_STATE_FAILED",
+		9:  "STAGE_STATE_CANCELLED",
+		10: "STAGE_STATE_PREVIEWED",
 	}
 	StageState_value = map[string]int32{
 		"STAGE_STATE_UNSPECIFIED": 0,
@@ -128,6 +131,7 @@ var (
 		"STAGE_STATE_BLOCKED":     7,
 		"STAGE_STATE_FAILED":      8,
 		"STAGE_STATE_CANCELLED":   9,
+		"STAGE_STATE_PREVIEWED":   10,
 	}
 )
 
@@ -358,6 +362,8 @@ type Run struct {
 	Notices []string `protobuf:"bytes,16,rep,name=notices,proto3" json:"notices,omitempty"`
 	// What would be built, of a request with validate_only; empty otherwise (see ListStages).
 	PlannedStages []*Stage `protobuf:"bytes,17,rep,name=planned_stages,json=plannedStages,proto3" json:"planned_stages,omitempty"`
+	// A request with validate_only: it reads new files to say what would be built, commits nothing and publishes nothing.
+	DryRun        bool `protobuf:"varint,18,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,6 +515,13 @@ func (x *Run) GetPlannedStages() []*Stage {
 		return x.PlannedStages
 	}
 	return nil
+}
+
+func (x *Run) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
 }
 
 // RunCounts sums up a run.
@@ -703,7 +716,9 @@ type Stage struct {
 	// The Iceberg snapshot that the stage committed; 0 where none.
 	SnapshotId int64 `protobuf:"varint,20,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
 	// Why the stage is built as a whole, or is up to date.
-	Reason        string `protobuf:"bytes,21,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,21,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Of a dry run: what would be built besides `planned`, in words, where only the run itself can tell; empty where `planned` is all.
+	PlannedMore   string `protobuf:"bytes,22,opt,name=planned_more,json=plannedMore,proto3" json:"planned_more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -881,6 +896,13 @@ func (x *Stage) GetSnapshotId() int64 {
 func (x *Stage) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *Stage) GetPlannedMore() string {
+	if x != nil {
+		return x.PlannedMore
 	}
 	return ""
 }
@@ -1087,7 +1109,9 @@ type SubmitRunRequest struct {
 	EndDate string `protobuf:"bytes,4,opt,name=end_date,json=endDate,proto3" json:"end_date,omitempty"`
 	// Read every file again and build every table whole.
 	FullRefresh bool `protobuf:"varint,5,opt,name=full_refresh,json=fullRefresh,proto3" json:"full_refresh,omitempty"`
-	// Only say what would be built and why, in planned_stages of the answer; nothing is stored and nothing runs.
+	// Only say what would be built and why, in planned_stages of the answer. New files are read once for it, by workers; no
+	// table changes and nothing is published. The answer comes when that is done. Without a request_id the reading is given
+	// up when the caller goes away.
 	ValidateOnly  bool `protobuf:"varint,6,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1214,7 +1238,8 @@ type ListRunsRequest struct {
 	// At most 1,000; 50 where 0.
 	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// AIP-160, for example: state = FAILED AND flow = "flows/daily"
+	// AIP-160, for example: state = FAILED AND flow = "flows/daily". Dry runs are left out, unless the filter asks for
+	// them: dry_run = true
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1690,7 +1715,7 @@ var File_shoplake_v1_run_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x15shoplake/v1/run.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19shoplake/v1/run_log.proto\"\xac\x05\n" +
+	"\x15shoplake/v1/run.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19shoplake/v1/run_log.proto\"\xc5\x05\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04flow\x18\x02 \x01(\tR\x04flow\x12+\n" +
@@ -1712,7 +1737,8 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x06counts\x18\x0e \x01(\v2\x16.shoplake.v1.RunCountsR\x06counts\x12+\n" +
 	"\x11published_version\x18\x0f \x01(\x03R\x10publishedVersion\x12\x18\n" +
 	"\anotices\x18\x10 \x03(\tR\anotices\x129\n" +
-	"\x0eplanned_stages\x18\x11 \x03(\v2\x12.shoplake.v1.StageR\rplannedStages\"\xe2\x01\n" +
+	"\x0eplanned_stages\x18\x11 \x03(\v2\x12.shoplake.v1.StageR\rplannedStages\x12\x17\n" +
+	"\adry_run\x18\x12 \x01(\bR\x06dryRun\"\xe2\x01\n" +
 	"\tRunCounts\x12\x16\n" +
 	"\x06stages\x18\x01 \x01(\x05R\x06stages\x12\x1f\n" +
 	"\vstages_done\x18\x02 \x01(\x05R\n" +
@@ -1727,7 +1753,7 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\bRunError\x12-\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x17.shoplake.v1.ErrorClassR\x05class\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x8a\x06\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xad\x06\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12-\n" +
@@ -1756,7 +1782,8 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\rplanned_total\x18\x13 \x01(\x03R\fplannedTotal\x12\x1f\n" +
 	"\vsnapshot_id\x18\x14 \x01(\x03R\n" +
 	"snapshotId\x12\x16\n" +
-	"\x06reason\x18\x15 \x01(\tR\x06reason\"H\n" +
+	"\x06reason\x18\x15 \x01(\tR\x06reason\x12!\n" +
+	"\fplanned_more\x18\x16 \x01(\tR\vplannedMore\"H\n" +
 	"\x10PlannedPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\tR\tpartition\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc7\x03\n" +
@@ -1827,7 +1854,7 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x14RUN_STATE_CANCELLING\x10\x03\x12\x17\n" +
 	"\x13RUN_STATE_SUCCEEDED\x10\x04\x12\x14\n" +
 	"\x10RUN_STATE_FAILED\x10\x05\x12\x17\n" +
-	"\x13RUN_STATE_CANCELLED\x10\x06*\x94\x02\n" +
+	"\x13RUN_STATE_CANCELLED\x10\x06*\xaf\x02\n" +
 	"\n" +
 	"StageState\x12\x1b\n" +
 	"\x17STAGE_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -1839,7 +1866,9 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x16STAGE_STATE_UP_TO_DATE\x10\x06\x12\x17\n" +
 	"\x13STAGE_STATE_BLOCKED\x10\a\x12\x16\n" +
 	"\x12STAGE_STATE_FAILED\x10\b\x12\x19\n" +
-	"\x15STAGE_STATE_CANCELLED\x10\t*\xa1\x01\n" +
+	"\x15STAGE_STATE_CANCELLED\x10\t\x12\x19\n" +
+	"\x15STAGE_STATE_PREVIEWED\x10\n" +
+	"*\xa1\x01\n" +
 	"\tTaskState\x12\x1a\n" +
 	"\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11TASK_STATE_QUEUED\x10\x01\x12\x16\n" +

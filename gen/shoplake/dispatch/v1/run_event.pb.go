@@ -94,6 +94,7 @@ type RunEvent struct {
 	//	*RunEvent_Finished
 	//	*RunEvent_StageReset
 	//	*RunEvent_Publishing
+	//	*RunEvent_StagePreviewed
 	Kind          isRunEvent_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -260,6 +261,15 @@ func (x *RunEvent) GetPublishing() *RunPublishing {
 	return nil
 }
 
+func (x *RunEvent) GetStagePreviewed() *StagePreviewed {
+	if x != nil {
+		if x, ok := x.Kind.(*RunEvent_StagePreviewed); ok {
+			return x.StagePreviewed
+		}
+	}
+	return nil
+}
+
 type isRunEvent_Kind interface {
 	isRunEvent_Kind()
 }
@@ -318,6 +328,11 @@ type RunEvent_Publishing struct {
 	Publishing *RunPublishing `protobuf:"bytes,14,opt,name=publishing,proto3,oneof"`
 }
 
+type RunEvent_StagePreviewed struct {
+	// A stage of a dry run knows what it would build.
+	StagePreviewed *StagePreviewed `protobuf:"bytes,15,opt,name=stage_previewed,json=stagePreviewed,proto3,oneof"`
+}
+
 func (*RunEvent_Submitted) isRunEvent_Kind() {}
 
 func (*RunEvent_Started) isRunEvent_Kind() {}
@@ -344,6 +359,8 @@ func (*RunEvent_StageReset) isRunEvent_Kind() {}
 
 func (*RunEvent_Publishing) isRunEvent_Kind() {}
 
+func (*RunEvent_StagePreviewed) isRunEvent_Kind() {}
+
 type RunSubmitted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Flow  string                 `protobuf:"bytes,1,opt,name=flow,proto3" json:"flow,omitempty"`
@@ -356,8 +373,10 @@ type RunSubmitted struct {
 	EndDate     string `protobuf:"bytes,6,opt,name=end_date,json=endDate,proto3" json:"end_date,omitempty"`
 	FullRefresh bool   `protobuf:"varint,7,opt,name=full_refresh,json=fullRefresh,proto3" json:"full_refresh,omitempty"`
 	// W3C trace id and the id of the run's span, in hex.
-	TraceId       string `protobuf:"bytes,8,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
-	SpanId        string `protobuf:"bytes,9,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
+	TraceId string `protobuf:"bytes,8,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	SpanId  string `protobuf:"bytes,9,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
+	// Says what would be built, and why; commits and publishes nothing.
+	DryRun        bool `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +472,13 @@ func (x *RunSubmitted) GetSpanId() string {
 		return x.SpanId
 	}
 	return ""
+}
+
+func (x *RunSubmitted) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
 }
 
 type RunStarted struct {
@@ -588,10 +614,15 @@ type StagePlanned struct {
 	TaskIds    []string `protobuf:"bytes,5,rep,name=task_ids,json=taskIds,proto3" json:"task_ids,omitempty"`
 	Partitions int64    `protobuf:"varint,6,opt,name=partitions,proto3" json:"partitions,omitempty"`
 	// At most 1,000 of them.
-	Planned       []*PlannedPartition `protobuf:"bytes,7,rep,name=planned,proto3" json:"planned,omitempty"`
-	Reason        string              `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
-	HasChecks     bool                `protobuf:"varint,9,opt,name=has_checks,json=hasChecks,proto3" json:"has_checks,omitempty"`
-	Notices       []string            `protobuf:"bytes,10,rep,name=notices,proto3" json:"notices,omitempty"`
+	Planned   []*PlannedPartition `protobuf:"bytes,7,rep,name=planned,proto3" json:"planned,omitempty"`
+	Reason    string              `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	HasChecks bool                `protobuf:"varint,9,opt,name=has_checks,json=hasChecks,proto3" json:"has_checks,omitempty"`
+	Notices   []string            `protobuf:"bytes,10,rep,name=notices,proto3" json:"notices,omitempty"`
+	// Where all planned partitions lie with what caused them (a StageReasons), and its SHA-256 in hex.
+	ReasonsPath   string `protobuf:"bytes,11,opt,name=reasons_path,json=reasonsPath,proto3" json:"reasons_path,omitempty"`
+	ReasonsSha256 string `protobuf:"bytes,12,opt,name=reasons_sha256,json=reasonsSha256,proto3" json:"reasons_sha256,omitempty"`
+	// Of a dry run: what is built besides, which only the run itself can tell; empty where the partitions are all.
+	More          string `protobuf:"bytes,13,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -696,10 +727,35 @@ func (x *StagePlanned) GetNotices() []string {
 	return nil
 }
 
+func (x *StagePlanned) GetReasonsPath() string {
+	if x != nil {
+		return x.ReasonsPath
+	}
+	return ""
+}
+
+func (x *StagePlanned) GetReasonsSha256() string {
+	if x != nil {
+		return x.ReasonsSha256
+	}
+	return ""
+}
+
+func (x *StagePlanned) GetMore() string {
+	if x != nil {
+		return x.More
+	}
+	return ""
+}
+
 type PlannedPartition struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Partition     string                 `protobuf:"bytes,1,opt,name=partition,proto3" json:"partition,omitempty"`
-	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition string                 `protobuf:"bytes,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Reason    string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What the chain of changes began with: landing files, each with the kind of its change. At most 20 of them, sorted.
+	Causes []string `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`
+	// How many causes there are, where they are more than are named.
+	CausesTotal   int64 `protobuf:"varint,4,opt,name=causes_total,json=causesTotal,proto3" json:"causes_total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -748,6 +804,135 @@ func (x *PlannedPartition) GetReason() string {
 	return ""
 }
 
+func (x *PlannedPartition) GetCauses() []string {
+	if x != nil {
+		return x.Causes
+	}
+	return nil
+}
+
+func (x *PlannedPartition) GetCausesTotal() int64 {
+	if x != nil {
+		return x.CausesTotal
+	}
+	return 0
+}
+
+// StageReasons lies beside the plan of a stage: what is built, all of it, and why.
+type StageReasons struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Planned       []*PlannedPartition    `protobuf:"bytes,1,rep,name=planned,proto3" json:"planned,omitempty"`
+	More          string                 `protobuf:"bytes,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageReasons) Reset() {
+	*x = StageReasons{}
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageReasons) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageReasons) ProtoMessage() {}
+
+func (x *StageReasons) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageReasons.ProtoReflect.Descriptor instead.
+func (*StageReasons) Descriptor() ([]byte, []int) {
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StageReasons) GetPlanned() []*PlannedPartition {
+	if x != nil {
+		return x.Planned
+	}
+	return nil
+}
+
+func (x *StageReasons) GetMore() string {
+	if x != nil {
+		return x.More
+	}
+	return ""
+}
+
+// StagePreviewed closes a stage of a dry run.
+type StagePreviewed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Stage string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	// Of an ingest: where the list of its staged files lies (a TaskOutput), which no commit will name, and its SHA-256 in hex.
+	StagedPath    string `protobuf:"bytes,2,opt,name=staged_path,json=stagedPath,proto3" json:"staged_path,omitempty"`
+	StagedSha256  string `protobuf:"bytes,3,opt,name=staged_sha256,json=stagedSha256,proto3" json:"staged_sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StagePreviewed) Reset() {
+	*x = StagePreviewed{}
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StagePreviewed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StagePreviewed) ProtoMessage() {}
+
+func (x *StagePreviewed) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StagePreviewed.ProtoReflect.Descriptor instead.
+func (*StagePreviewed) Descriptor() ([]byte, []int) {
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StagePreviewed) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *StagePreviewed) GetStagedPath() string {
+	if x != nil {
+		return x.StagedPath
+	}
+	return ""
+}
+
+func (x *StagePreviewed) GetStagedSha256() string {
+	if x != nil {
+		return x.StagedSha256
+	}
+	return ""
+}
+
 type StageUpToDate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
@@ -759,7 +944,7 @@ type StageUpToDate struct {
 
 func (x *StageUpToDate) Reset() {
 	*x = StageUpToDate{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[7]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +956,7 @@ func (x *StageUpToDate) String() string {
 func (*StageUpToDate) ProtoMessage() {}
 
 func (x *StageUpToDate) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[7]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +969,7 @@ func (x *StageUpToDate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageUpToDate.ProtoReflect.Descriptor instead.
 func (*StageUpToDate) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{7}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StageUpToDate) GetStage() string {
@@ -823,7 +1008,7 @@ type StageChecking struct {
 
 func (x *StageChecking) Reset() {
 	*x = StageChecking{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[8]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1020,7 @@ func (x *StageChecking) String() string {
 func (*StageChecking) ProtoMessage() {}
 
 func (x *StageChecking) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[8]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1033,7 @@ func (x *StageChecking) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageChecking.ProtoReflect.Descriptor instead.
 func (*StageChecking) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{8}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StageChecking) GetStage() string {
@@ -898,7 +1083,7 @@ type StageCommitting struct {
 
 func (x *StageCommitting) Reset() {
 	*x = StageCommitting{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[9]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1095,7 @@ func (x *StageCommitting) String() string {
 func (*StageCommitting) ProtoMessage() {}
 
 func (x *StageCommitting) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[9]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1108,7 @@ func (x *StageCommitting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageCommitting.ProtoReflect.Descriptor instead.
 func (*StageCommitting) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{9}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StageCommitting) GetStage() string {
@@ -965,7 +1150,7 @@ type StageCommitted struct {
 
 func (x *StageCommitted) Reset() {
 	*x = StageCommitted{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[10]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1162,7 @@ func (x *StageCommitted) String() string {
 func (*StageCommitted) ProtoMessage() {}
 
 func (x *StageCommitted) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[10]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1175,7 @@ func (x *StageCommitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageCommitted.ProtoReflect.Descriptor instead.
 func (*StageCommitted) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{10}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StageCommitted) GetStage() string {
@@ -1018,7 +1203,7 @@ type StageFailed struct {
 
 func (x *StageFailed) Reset() {
 	*x = StageFailed{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[11]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1215,7 @@ func (x *StageFailed) String() string {
 func (*StageFailed) ProtoMessage() {}
 
 func (x *StageFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[11]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1228,7 @@ func (x *StageFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageFailed.ProtoReflect.Descriptor instead.
 func (*StageFailed) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{11}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StageFailed) GetStage() string {
@@ -1077,7 +1262,7 @@ type StageReset struct {
 
 func (x *StageReset) Reset() {
 	*x = StageReset{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[12]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1274,7 @@ func (x *StageReset) String() string {
 func (*StageReset) ProtoMessage() {}
 
 func (x *StageReset) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[12]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1287,7 @@ func (x *StageReset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageReset.ProtoReflect.Descriptor instead.
 func (*StageReset) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{12}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StageReset) GetStage() string {
@@ -1127,7 +1312,7 @@ type CancelRequested struct {
 
 func (x *CancelRequested) Reset() {
 	*x = CancelRequested{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[13]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1324,7 @@ func (x *CancelRequested) String() string {
 func (*CancelRequested) ProtoMessage() {}
 
 func (x *CancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[13]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1337,7 @@ func (x *CancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequested.ProtoReflect.Descriptor instead.
 func (*CancelRequested) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{13}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{15}
 }
 
 type RunPublishing struct {
@@ -1164,7 +1349,7 @@ type RunPublishing struct {
 
 func (x *RunPublishing) Reset() {
 	*x = RunPublishing{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[14]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1361,7 @@ func (x *RunPublishing) String() string {
 func (*RunPublishing) ProtoMessage() {}
 
 func (x *RunPublishing) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[14]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1374,7 @@ func (x *RunPublishing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPublishing.ProtoReflect.Descriptor instead.
 func (*RunPublishing) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{14}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RunPublishing) GetEpoch() uint64 {
@@ -1213,7 +1398,7 @@ type RunFinished struct {
 
 func (x *RunFinished) Reset() {
 	*x = RunFinished{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[15]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1410,7 @@ func (x *RunFinished) String() string {
 func (*RunFinished) ProtoMessage() {}
 
 func (x *RunFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[15]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1423,7 @@ func (x *RunFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFinished.ProtoReflect.Descriptor instead.
 func (*RunFinished) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{15}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunFinished) GetState() string {
@@ -1294,7 +1479,7 @@ type Published struct {
 
 func (x *Published) Reset() {
 	*x = Published{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[16]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1491,7 @@ func (x *Published) String() string {
 func (*Published) ProtoMessage() {}
 
 func (x *Published) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[16]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1504,7 @@ func (x *Published) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Published.ProtoReflect.Descriptor instead.
 func (*Published) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{16}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Published) GetVersion() uint64 {
@@ -1386,7 +1571,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1583,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1596,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{17}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WorkerStatus) GetProtocolVersion() uint32 {
@@ -1505,7 +1690,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"$shoplake/dispatch/v1/run_event.proto\x12\x14shoplake.dispatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fshoplake/dispatch/v1/task.proto\"n\n" +
 	"\tRunEvents\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x126\n" +
-	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\"\xf3\a\n" +
+	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\"\xc4\b\n" +
 	"\bRunEvent\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12B\n" +
 	"\tsubmitted\x18\x02 \x01(\v2\".shoplake.dispatch.v1.RunSubmittedH\x00R\tsubmitted\x12<\n" +
@@ -1524,8 +1709,9 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"stageReset\x12E\n" +
 	"\n" +
 	"publishing\x18\x0e \x01(\v2#.shoplake.dispatch.v1.RunPublishingH\x00R\n" +
-	"publishingB\x06\n" +
-	"\x04kind\"\x95\x02\n" +
+	"publishing\x12O\n" +
+	"\x0fstage_previewed\x18\x0f \x01(\v2$.shoplake.dispatch.v1.StagePreviewedH\x00R\x0estagePreviewedB\x06\n" +
+	"\x04kind\"\xae\x02\n" +
 	"\fRunSubmitted\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12\x18\n" +
 	"\atrigger\x18\x02 \x01(\tR\atrigger\x12\x1d\n" +
@@ -1537,7 +1723,9 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\bend_date\x18\x06 \x01(\tR\aendDate\x12!\n" +
 	"\ffull_refresh\x18\a \x01(\bR\vfullRefresh\x12\x19\n" +
 	"\btrace_id\x18\b \x01(\tR\atraceId\x12\x17\n" +
-	"\aspan_id\x18\t \x01(\tR\x06spanId\"\xf6\x01\n" +
+	"\aspan_id\x18\t \x01(\tR\x06spanId\x12\x17\n" +
+	"\adry_run\x18\n" +
+	" \x01(\bR\x06dryRun\"\xf6\x01\n" +
 	"\n" +
 	"RunStarted\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x127\n" +
@@ -1550,7 +1738,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\tStageNode\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\tR\x05table\x12\x1d\n" +
 	"\n" +
-	"depends_on\x18\x02 \x03(\tR\tdependsOn\"\xd1\x02\n" +
+	"depends_on\x18\x02 \x03(\tR\tdependsOn\"\xaf\x03\n" +
 	"\fStagePlanned\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x1b\n" +
 	"\tplan_path\x18\x02 \x01(\tR\bplanPath\x12\x1f\n" +
@@ -1567,10 +1755,23 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\n" +
 	"has_checks\x18\t \x01(\bR\thasChecks\x12\x18\n" +
 	"\anotices\x18\n" +
-	" \x03(\tR\anotices\"H\n" +
+	" \x03(\tR\anotices\x12!\n" +
+	"\freasons_path\x18\v \x01(\tR\vreasonsPath\x12%\n" +
+	"\x0ereasons_sha256\x18\f \x01(\tR\rreasonsSha256\x12\x12\n" +
+	"\x04more\x18\r \x01(\tR\x04more\"\x83\x01\n" +
 	"\x10PlannedPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\tR\tpartition\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"W\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06causes\x18\x03 \x03(\tR\x06causes\x12!\n" +
+	"\fcauses_total\x18\x04 \x01(\x03R\vcausesTotal\"d\n" +
+	"\fStageReasons\x12@\n" +
+	"\aplanned\x18\x01 \x03(\v2&.shoplake.dispatch.v1.PlannedPartitionR\aplanned\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\tR\x04more\"l\n" +
+	"\x0eStagePreviewed\x12\x14\n" +
+	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x1f\n" +
+	"\vstaged_path\x18\x02 \x01(\tR\n" +
+	"stagedPath\x12#\n" +
+	"\rstaged_sha256\x18\x03 \x01(\tR\fstagedSha256\"W\n" +
 	"\rStageUpToDate\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -1652,7 +1853,7 @@ func file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP() []byte {
 	return file_shoplake_dispatch_v1_run_event_proto_rawDescData
 }
 
-var file_shoplake_dispatch_v1_run_event_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_shoplake_dispatch_v1_run_event_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	(*RunEvents)(nil),             // 0: shoplake.dispatch.v1.RunEvents
 	(*RunEvent)(nil),              // 1: shoplake.dispatch.v1.RunEvent
@@ -1661,55 +1862,59 @@ var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	(*StageNode)(nil),             // 4: shoplake.dispatch.v1.StageNode
 	(*StagePlanned)(nil),          // 5: shoplake.dispatch.v1.StagePlanned
 	(*PlannedPartition)(nil),      // 6: shoplake.dispatch.v1.PlannedPartition
-	(*StageUpToDate)(nil),         // 7: shoplake.dispatch.v1.StageUpToDate
-	(*StageChecking)(nil),         // 8: shoplake.dispatch.v1.StageChecking
-	(*StageCommitting)(nil),       // 9: shoplake.dispatch.v1.StageCommitting
-	(*StageCommitted)(nil),        // 10: shoplake.dispatch.v1.StageCommitted
-	(*StageFailed)(nil),           // 11: shoplake.dispatch.v1.StageFailed
-	(*StageReset)(nil),            // 12: shoplake.dispatch.v1.StageReset
-	(*CancelRequested)(nil),       // 13: shoplake.dispatch.v1.CancelRequested
-	(*RunPublishing)(nil),         // 14: shoplake.dispatch.v1.RunPublishing
-	(*RunFinished)(nil),           // 15: shoplake.dispatch.v1.RunFinished
-	(*Published)(nil),             // 16: shoplake.dispatch.v1.Published
-	(*WorkerStatus)(nil),          // 17: shoplake.dispatch.v1.WorkerStatus
-	nil,                           // 18: shoplake.dispatch.v1.RunStarted.PinnedEntry
-	nil,                           // 19: shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	nil,                           // 20: shoplake.dispatch.v1.Published.SnapshotsEntry
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*TaskReport)(nil),            // 22: shoplake.dispatch.v1.TaskReport
-	(ErrorClass)(0),               // 23: shoplake.dispatch.v1.ErrorClass
+	(*StageReasons)(nil),          // 7: shoplake.dispatch.v1.StageReasons
+	(*StagePreviewed)(nil),        // 8: shoplake.dispatch.v1.StagePreviewed
+	(*StageUpToDate)(nil),         // 9: shoplake.dispatch.v1.StageUpToDate
+	(*StageChecking)(nil),         // 10: shoplake.dispatch.v1.StageChecking
+	(*StageCommitting)(nil),       // 11: shoplake.dispatch.v1.StageCommitting
+	(*StageCommitted)(nil),        // 12: shoplake.dispatch.v1.StageCommitted
+	(*StageFailed)(nil),           // 13: shoplake.dispatch.v1.StageFailed
+	(*StageReset)(nil),            // 14: shoplake.dispatch.v1.StageReset
+	(*CancelRequested)(nil),       // 15: shoplake.dispatch.v1.CancelRequested
+	(*RunPublishing)(nil),         // 16: shoplake.dispatch.v1.RunPublishing
+	(*RunFinished)(nil),           // 17: shoplake.dispatch.v1.RunFinished
+	(*Published)(nil),             // 18: shoplake.dispatch.v1.Published
+	(*WorkerStatus)(nil),          // 19: shoplake.dispatch.v1.WorkerStatus
+	nil,                           // 20: shoplake.dispatch.v1.RunStarted.PinnedEntry
+	nil,                           // 21: shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	nil,                           // 22: shoplake.dispatch.v1.Published.SnapshotsEntry
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*TaskReport)(nil),            // 24: shoplake.dispatch.v1.TaskReport
+	(ErrorClass)(0),               // 25: shoplake.dispatch.v1.ErrorClass
 }
 var file_shoplake_dispatch_v1_run_event_proto_depIdxs = []int32{
 	1,  // 0: shoplake.dispatch.v1.RunEvents.events:type_name -> shoplake.dispatch.v1.RunEvent
-	21, // 1: shoplake.dispatch.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
+	23, // 1: shoplake.dispatch.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
 	2,  // 2: shoplake.dispatch.v1.RunEvent.submitted:type_name -> shoplake.dispatch.v1.RunSubmitted
 	3,  // 3: shoplake.dispatch.v1.RunEvent.started:type_name -> shoplake.dispatch.v1.RunStarted
 	5,  // 4: shoplake.dispatch.v1.RunEvent.stage_planned:type_name -> shoplake.dispatch.v1.StagePlanned
-	7,  // 5: shoplake.dispatch.v1.RunEvent.stage_up_to_date:type_name -> shoplake.dispatch.v1.StageUpToDate
-	22, // 6: shoplake.dispatch.v1.RunEvent.task:type_name -> shoplake.dispatch.v1.TaskReport
-	8,  // 7: shoplake.dispatch.v1.RunEvent.stage_checking:type_name -> shoplake.dispatch.v1.StageChecking
-	9,  // 8: shoplake.dispatch.v1.RunEvent.stage_committing:type_name -> shoplake.dispatch.v1.StageCommitting
-	10, // 9: shoplake.dispatch.v1.RunEvent.stage_committed:type_name -> shoplake.dispatch.v1.StageCommitted
-	11, // 10: shoplake.dispatch.v1.RunEvent.stage_failed:type_name -> shoplake.dispatch.v1.StageFailed
-	13, // 11: shoplake.dispatch.v1.RunEvent.cancel_requested:type_name -> shoplake.dispatch.v1.CancelRequested
-	15, // 12: shoplake.dispatch.v1.RunEvent.finished:type_name -> shoplake.dispatch.v1.RunFinished
-	12, // 13: shoplake.dispatch.v1.RunEvent.stage_reset:type_name -> shoplake.dispatch.v1.StageReset
-	14, // 14: shoplake.dispatch.v1.RunEvent.publishing:type_name -> shoplake.dispatch.v1.RunPublishing
-	4,  // 15: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
-	18, // 16: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
-	6,  // 17: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	19, // 18: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	23, // 19: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	23, // 20: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	21, // 21: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
-	20, // 22: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
-	21, // 23: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
-	21, // 24: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	9,  // 5: shoplake.dispatch.v1.RunEvent.stage_up_to_date:type_name -> shoplake.dispatch.v1.StageUpToDate
+	24, // 6: shoplake.dispatch.v1.RunEvent.task:type_name -> shoplake.dispatch.v1.TaskReport
+	10, // 7: shoplake.dispatch.v1.RunEvent.stage_checking:type_name -> shoplake.dispatch.v1.StageChecking
+	11, // 8: shoplake.dispatch.v1.RunEvent.stage_committing:type_name -> shoplake.dispatch.v1.StageCommitting
+	12, // 9: shoplake.dispatch.v1.RunEvent.stage_committed:type_name -> shoplake.dispatch.v1.StageCommitted
+	13, // 10: shoplake.dispatch.v1.RunEvent.stage_failed:type_name -> shoplake.dispatch.v1.StageFailed
+	15, // 11: shoplake.dispatch.v1.RunEvent.cancel_requested:type_name -> shoplake.dispatch.v1.CancelRequested
+	17, // 12: shoplake.dispatch.v1.RunEvent.finished:type_name -> shoplake.dispatch.v1.RunFinished
+	14, // 13: shoplake.dispatch.v1.RunEvent.stage_reset:type_name -> shoplake.dispatch.v1.StageReset
+	16, // 14: shoplake.dispatch.v1.RunEvent.publishing:type_name -> shoplake.dispatch.v1.RunPublishing
+	8,  // 15: shoplake.dispatch.v1.RunEvent.stage_previewed:type_name -> shoplake.dispatch.v1.StagePreviewed
+	4,  // 16: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
+	20, // 17: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
+	6,  // 18: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	6,  // 19: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	21, // 20: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	25, // 21: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	25, // 22: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	23, // 23: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
+	22, // 24: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
+	23, // 25: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
+	23, // 26: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_run_event_proto_init() }
@@ -1732,6 +1937,7 @@ func file_shoplake_dispatch_v1_run_event_proto_init() {
 		(*RunEvent_Finished)(nil),
 		(*RunEvent_StageReset)(nil),
 		(*RunEvent_Publishing)(nil),
+		(*RunEvent_StagePreviewed)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1739,7 +1945,7 @@ func file_shoplake_dispatch_v1_run_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_dispatch_v1_run_event_proto_rawDesc), len(file_shoplake_dispatch_v1_run_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
