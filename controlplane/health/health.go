@@ -62,6 +62,9 @@ func (h *Handler) addRuns(ctx context.Context, v *shoplakev1.Health) error {
 	seen := map[string]bool{}
 	n := 0
 	return h.Runs.List(ctx, "", func(s *runs.State) bool {
+		if s.Dry() {
+			return true // a question, whose answer is nobody's health
+		}
 		run := s.Run()
 		if !s.Terminal() {
 			v.RunsOpen++

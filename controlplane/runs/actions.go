@@ -41,6 +41,10 @@ type facts struct {
 	stagedSHA  string
 	results    []*dispatchv1.TaskSucceeded
 	failure    *Failure
+	// previewed are the stages of a dry run that are closed already, by table.
+	previewed map[string]previewed
+	// beside are the runs that are under way when a dry run begins.
+	beside []string
 }
 
 func gatherFacts(s *State, table string) facts {
@@ -51,6 +55,9 @@ func gatherFacts(s *State, table string) facts {
 	for _, st := range s.Stages {
 		maps.Copy(f.snapshots, st.Snapshots)
 		f.stages = append(f.stages, st.Table)
+	}
+	if s.Dry() {
+		f.previewed = previewedStages(s)
 	}
 	if st := s.Stage(table); st != nil {
 		f.plans, f.planned, f.stagedPath, f.stagedSHA = st.Plans, st.Planned, st.StagedPath, st.StagedSHA256
@@ -64,6 +71,9 @@ func gatherFacts(s *State, table string) facts {
 // job returns the work of an action; it is called with the state, the work it returns is not.
 func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.RunEvent, error) {
 	f := gatherFacts(s, a.Stage)
+	if a.Kind == Start && s.Dry() {
+		f.beside = l.underWay()
+	}
 	var release *dispatchv1.Task
 	if a.Kind == Release {
 		release = releaseOf(s, a)
@@ -82,6 +92,8 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 			return nil, l.Bus.Release(ctx, l.Pool, release)
 		case Gather:
 			return l.gather(ctx, f)
+		case Preview:
+			return l.preview(ctx, f)
 		case Announce:
 			if a.Stage == "" {
 				return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Publishing{Publishing: &dispatchv1.RunPublishing{Epoch: l.epoch}}}}, nil
@@ -94,6 +106,9 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 		case Publish:
 			return l.publish(ctx, f)
 		case Finish:
+			if f.submitted.GetDryRun() {
+				l.sweep(ctx, f)
+			}
 			return []*dispatchv1.RunEvent{finished(a.State, 0, f.failure)}, nil
 		case Fail:
 			return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{
@@ -131,27 +146,56 @@ func (l *leader) start(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 	if started.Pinned, err = l.pin(ctx); err != nil {
 		return nil, err
 	}
+	if len(f.beside) > 0 {
+		started.Notices = append(started.Notices, fmt.Sprintf("run %s is under way: what it had not built when the dry run began is told as still to be built", strings.Join(f.beside, ", ")))
+	}
 	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Started{Started: started}}}, nil
 }
 
 // gather lists what the winning attempts staged, and goes on to the table's checks or, where it has none, to its commit.
 func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
-	var all dispatchv1.TaskOutput
+	staged, err := l.listStaged(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if !f.planned.GetHasChecks() {
+		return []*dispatchv1.RunEvent{committing(f.table, l.epoch, staged.path, staged.sha256)}, nil
+	}
+	check, err := l.planCheck(ctx, f, staged.plan, staged.files)
+	if err != nil {
+		return nil, fmt.Errorf("plan the checks of %s: %w", f.table, err)
+	}
+	path, sha, err := l.writeObject(ctx, planFolder(f, staged.plan.GetPlanNumber())+"/check", check)
+	if err != nil {
+		return nil, fmt.Errorf("write the plan of the checks of %s: %w", f.table, err)
+	}
+	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageChecking{StageChecking: &dispatchv1.StageChecking{
+		Stage: f.table, StagedPath: staged.path, StagedSha256: staged.sha256, PlanPath: path, PlanSha256: sha}}}}, nil
+}
+
+// stagedList is what the winning attempts of a stage staged, and where the list of it lies.
+type stagedList struct {
+	plan         *dispatchv1.StagePlan
+	files        *dispatchv1.TaskOutput
+	path, sha256 string
+}
+
+func (l *leader) listStaged(ctx context.Context, f facts) (*stagedList, error) {
+	s := &stagedList{plan: &dispatchv1.StagePlan{}, files: &dispatchv1.TaskOutput{}}
 	var read, written int64
 	for _, r := range f.results {
 		var output dispatchv1.TaskOutput
 		if err := l.readObject(ctx, r.GetOutputPath(), r.GetOutputSha256(), &output); err != nil {
 			return nil, fmt.Errorf("read what a task of %s staged: %w", f.table, err)
 		}
-		all.Files = append(all.Files, output.GetFiles()...)
+		s.files.Files = append(s.files.Files, output.GetFiles()...)
 		read += r.GetRowsIn()
 	}
-	var plan dispatchv1.StagePlan
-	if err := l.readObject(ctx, f.planned.GetPlanPath(), f.planned.GetPlanSha256(), &plan); err != nil {
+	if err := l.readObject(ctx, f.planned.GetPlanPath(), f.planned.GetPlanSha256(), s.plan); err != nil {
 		return nil, fmt.Errorf("read the plan of %s: %w", f.table, err)
 	}
-	if plan.GetKind() == dispatchv1.StageKind_STAGE_KIND_INGEST {
-		for _, file := range all.GetFiles() {
+	if s.plan.GetKind() == dispatchv1.StageKind_STAGE_KIND_INGEST {
+		for _, file := range s.files.GetFiles() {
 			if file.GetTable() == f.table || file.GetTable() == pipeline.QuarantineTable {
 				written += file.GetRows()
 			}
@@ -160,24 +204,11 @@ func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 			return nil, fmt.Errorf("ingest of %s: %d rows were read but %d would be kept (bronze and quarantine): nothing is committed; this is a fault of the program, please report it", f.table, read, written)
 		}
 	}
-	folder := planFolder(f, plan.GetPlanNumber())
-	path, sha, err := l.writeObject(ctx, folder+"/staged", &all)
-	if err != nil {
+	var err error
+	if s.path, s.sha256, err = l.writeObject(ctx, planFolder(f, s.plan.GetPlanNumber())+"/staged", s.files); err != nil {
 		return nil, fmt.Errorf("write the list of staged files of %s: %w", f.table, err)
 	}
-	if !f.planned.GetHasChecks() {
-		return []*dispatchv1.RunEvent{committing(f.table, l.epoch, path, sha)}, nil
-	}
-	check, err := l.planCheck(ctx, f, &plan, &all)
-	if err != nil {
-		return nil, fmt.Errorf("plan the checks of %s: %w", f.table, err)
-	}
-	checkPath, checkSHA, err := l.writeObject(ctx, folder+"/check", check)
-	if err != nil {
-		return nil, fmt.Errorf("write the plan of the checks of %s: %w", f.table, err)
-	}
-	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageChecking{StageChecking: &dispatchv1.StageChecking{
-		Stage: f.table, StagedPath: path, StagedSha256: sha, PlanPath: checkPath, PlanSha256: checkSHA}}}}, nil
+	return s, nil
 }
 
 // commit makes the staged files part of the stage's tables: for an ingest quarantine first, then bronze, and the fate of the
@@ -205,6 +236,7 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		if out.GetTable() == f.table {
 			properties[propertyInputs] = encodeInputs(plan.GetBuiltInputs())
 			properties[propertyFingerprint] = plan.GetFingerprint()
+			properties[propertyReasons] = f.planned.GetReasonsPath()
 		} else if len(byTable[out.GetTable()]) == 0 && len(out.GetReplaced()) == 0 {
 			continue // nothing was quarantined
 		}

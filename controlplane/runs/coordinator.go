@@ -23,6 +23,8 @@ const (
 	reportBatch = 256
 	// releasedPerSlot bounds the tasks that are out: JetStream has no priorities, so what is released is the priority.
 	releasedPerSlot = 2
+	// dryRunsAtOnce bounds the dry runs that are under way; others wait.
+	dryRunsAtOnce = 4
 	// lookAround is how often the coordinator counts the workers and looks for what nobody told it.
 	lookAround = time.Second
 )
@@ -218,21 +220,33 @@ func (l *leader) letGo(r *running) {
 	}
 }
 
-// advanceAll begins whatever is to be done next in every run, the oldest first.
+// advanceAll begins whatever is to be done next in every run: dry runs first, which somebody waits for, but in no more than half
+// of the tasks that may be out; then the oldest.
 func (l *leader) advanceAll(ctx context.Context) error {
-	ids := make([]string, 0, len(l.runs))
-	out := 0
-	for id, r := range l.runs {
-		ids = append(ids, id)
-		out += r.released()
+	open := make([]*running, 0, len(l.runs))
+	out, dry := 0, 0
+	for _, r := range l.runs {
+		open = append(open, r)
+		n := r.released()
+		if out += n; r.state.Dry() {
+			dry += n
+		}
 	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		r := l.runs[id]
+	slices.SortFunc(open, inTurn)
+	most := releasedPerSlot * int(l.slots.Load())
+	for _, r := range open {
 		if err := l.purgeCancelled(ctx, r); err != nil {
 			return err
 		}
-		for _, a := range r.todo(&out, releasedPerSlot*int(l.slots.Load())) {
+		before, limit := out, most
+		if r.state.Dry() {
+			limit = min(most, out+max(0, max(1, most/2)-dry))
+		}
+		todo := r.todo(&out, limit)
+		if r.state.Dry() {
+			dry += out - before
+		}
+		for _, a := range todo {
 			if a.Kind == Start && !l.mayStart(r) {
 				continue
 			}
@@ -243,17 +257,33 @@ func (l *leader) advanceAll(ctx context.Context) error {
 	return nil
 }
 
-// mayStart says whether no older run is open: a table has one writing stage at a time, and runs that share tables wait for each other.
-func (l *leader) mayStart(r *running) bool {
-	for id, other := range l.runs {
-		if id < r.state.RunID && !other.state.Terminal() {
-			return false
+// inTurn orders runs as they take what is free.
+func inTurn(a, b *running) int {
+	if a.state.Dry() != b.state.Dry() {
+		if a.state.Dry() {
+			return -1
 		}
-		if other != r && other.state.Phase != shoplakev1.RunState_RUN_STATE_QUEUED {
+		return 1
+	}
+	return strings.Compare(a.state.RunID, b.state.RunID)
+}
+
+// mayStart says whether no older run is open: a table has one writing stage at a time, and runs that share tables wait for each
+// other. A dry run writes none: it starts beside a real one, and none waits for it.
+func (l *leader) mayStart(r *running) bool {
+	dry := 0
+	for id, other := range l.runs {
+		queued := other.state.Phase == shoplakev1.RunState_RUN_STATE_QUEUED
+		switch {
+		case other == r:
+		case other.state.Dry() && !queued:
+			dry++
+		case other.state.Dry() || r.state.Dry():
+		case id < r.state.RunID && !other.state.Terminal(), !queued:
 			return false
 		}
 	}
-	return true
+	return !r.state.Dry() || dry < dryRunsAtOnce
 }
 
 func (l *leader) purgeCancelled(ctx context.Context, r *running) error {

@@ -2,14 +2,25 @@ package runs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/pipeline"
+	"github.com/shoplake/shoplake/internal/telemetry"
 )
+
+// cancelWait is how long it may take to give up a dry run that nobody waits for any more.
+const cancelWait = 5 * time.Second
+
+// errNoWorker says that nobody is there to read the files that a dry run waits for.
+var errNoWorker = errors.New("no worker is there")
 
 // pin returns the snapshot of every table as it is now.
 func (l *planner) pin(ctx context.Context) (map[string]int64, error) {
@@ -28,49 +39,124 @@ func (l *planner) pin(ctx context.Context) (map[string]int64, error) {
 	return pinned, nil
 }
 
-// DryRun says what a run would build and why; it changes nothing. What follows from files that were not read yet cannot be
-// told by partition: such stages say what they wait for.
-func (c *Coordinator) DryRun(ctx context.Context, p *pipeline.Pipeline, submitted *dispatchv1.RunSubmitted) ([]*shoplakev1.Stage, []string, error) {
-	pinned, err := c.pin(ctx)
+// dryRun submits a dry run and waits for its end, while ctx lasts: nobody can ask for it again, so that it is given up when its
+// caller goes away. Without workers it says at once what can be told without reading.
+func (h *Handler) dryRun(ctx context.Context, p *pipeline.Pipeline, submitted *dispatchv1.RunSubmitted) (*shoplakev1.Run, error) {
+	submitted.DryRun, submitted.RequestId = true, uuid.NewString()
+	there, err := h.Coordinator.workersThere(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	flow := p.Flow(submitted.GetFlow())
-	if flow == nil {
-		return nil, nil, fmt.Errorf("flow %q: %w", submitted.GetFlow(), ErrNoFlow)
+	if !there {
+		return h.Coordinator.withoutReading(ctx, p, submitted)
 	}
-	var stages []*shoplakev1.Stage
-	var notices []string
-	builds := map[string]bool{}
-	for _, table := range p.TablesOf(flow) {
-		stage := &shoplakev1.Stage{Table: table, DependsOn: p.DependsOn(table), State: shoplakev1.StageState_STAGE_STATE_WAITING}
-		f := facts{runID: "dry", submitted: submitted, started: time.Now(), snapshots: pinned, table: table}
-		found, err := c.stale(ctx, p, f, true)
-		if err != nil {
-			return nil, nil, fmt.Errorf("plan %s: %w", table, err)
-		}
-		notices = append(notices, found.notices...)
-		stage.Reason = found.reason
-		for _, part := range found.partitions[:min(plannedShown, len(found.partitions))] {
-			stage.Planned = append(stage.Planned, &shoplakev1.PlannedPartition{Partition: part.GetPartition(), Reason: part.GetReason()})
-		}
-		stage.PlannedTotal, stage.Partitions = int64(len(found.partitions)), int64(len(found.partitions))
-		var waits []string
-		for _, input := range stage.GetDependsOn() {
-			if builds[input] {
-				waits = append(waits, input)
+	submitted.TraceId, submitted.SpanId = telemetry.NewIDs()
+	id, err := h.Runs.Submit(ctx, submitted)
+	if err != nil {
+		return nil, err
+	}
+	run, err := h.await(ctx, id)
+	if err == nil {
+		return run, nil
+	}
+	cancelling, done := context.WithTimeout(context.WithoutCancel(ctx), cancelWait)
+	defer done()
+	if e := h.Runs.Cancel(cancelling, id); e != nil && !errors.Is(e, ErrEnded) {
+		err = errors.Join(err, fmt.Errorf("give up the dry run %s: %w", id, e))
+	}
+	if errors.Is(err, errNoWorker) {
+		return h.Coordinator.withoutReading(ctx, p, submitted)
+	}
+	return nil, err
+}
+
+// await follows a dry run to its end. It fails with errNoWorker where files are to be read and the last worker has left.
+func (h *Handler) await(ctx context.Context, id string) (run *shoplakev1.Run, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var reads atomic.Bool
+	go func() {
+		for wait(ctx, lookAround) {
+			if !reads.Load() {
+				continue
+			}
+			if there, err := h.Coordinator.workersThere(ctx); err == nil && !there {
+				cancel(errNoWorker)
 			}
 		}
-		builds[table] = found.plan != nil || len(waits) > 0
-		switch {
-		case len(waits) > 0 && stage.PlannedTotal == 0:
-			stage.Reason = "what it builds depends on " + strings.Join(waits, ", ")
-		case len(waits) > 0:
-			stage.Reason = strings.TrimPrefix(stage.Reason+"; and what follows from "+strings.Join(waits, ", "), "; ")
-		case found.plan == nil:
-			stage.State = shoplakev1.StageState_STAGE_STATE_UP_TO_DATE
+	}()
+	err = h.Runs.Watch(ctx, id, 0, func(s *State, _ []string) error {
+		waits := false
+		for _, st := range s.Stages {
+			for _, t := range st.all() {
+				waits = waits || !st.Terminal() && t.Done == nil
+			}
 		}
-		stages = append(stages, stage)
+		reads.Store(waits)
+		if s.Terminal() {
+			run = s.Run()
+			run.PlannedStages = s.StageViews()
+		}
+		return nil
+	})
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
 	}
-	return stages, notices, nil
+	return run, err
+}
+
+// workersThere says whether a worker of the pool is registered.
+func (c *Coordinator) workersThere(ctx context.Context) (bool, error) {
+	workers, err := c.Bus.Workers(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for workers: %w", err)
+	}
+	for _, w := range workers {
+		if w.GetPool() == "" || w.GetPool() == c.Pool {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// withoutReading says what a run would build and why, as far as it can be told without reading new files; nothing is stored.
+func (c *Coordinator) withoutReading(ctx context.Context, p *pipeline.Pipeline, submitted *dispatchv1.RunSubmitted) (*shoplakev1.Run, error) {
+	pinned, err := c.pin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run := &shoplakev1.Run{Flow: "flows/" + submitted.GetFlow(), Pipeline: "pipelines/" + p.Digest, StartDate: submitted.GetStartDate(), EndDate: submitted.GetEndDate(),
+		FullRefresh: submitted.GetFullRefresh(), DryRun: true}
+	var unread []string
+	f := facts{runID: "dry", submitted: submitted, started: time.Now(), snapshots: pinned, previewed: map[string]previewed{}}
+	for _, table := range p.TablesOf(p.Flow(submitted.GetFlow())) {
+		f.table = table
+		found, err := c.stale(ctx, p, f)
+		if err != nil {
+			return nil, fmt.Errorf("plan %s: %w", table, err)
+		}
+		stage := &shoplakev1.Stage{Table: table, DependsOn: p.DependsOn(table), State: shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, Reason: found.reason}
+		run.PlannedStages = append(run.PlannedStages, stage)
+		run.Notices = append(run.Notices, found.notices...)
+		if found.plan == nil {
+			continue
+		}
+		v := &preview{reasons: found.partitions, more: found.more}
+		if source, ok := strings.CutPrefix(table, "bronze."); ok {
+			var names []string
+			for _, file := range found.partitions {
+				names = append(names, source+"/"+file.GetPartition())
+			}
+			v.more = "the partitions that unread files touch: " + causedBy(names...).words(nil)
+			unread = append(unread, fmt.Sprintf("%d of %s", len(names), source))
+		}
+		f.previewed[table] = previewed{seen: v}
+		stage.State, stage.PlannedMore = shoplakev1.StageState_STAGE_STATE_PREVIEWED, found.more
+		stage.PlannedTotal, stage.Partitions = int64(len(found.partitions)), int64(len(found.partitions))
+		stage.Planned = presentPlanned(shown(found.partitions))
+	}
+	if len(unread) > 0 {
+		run.Notices = append(run.Notices, fmt.Sprintf("no worker is registered, so that new files were not read (%s) and not every partition can be told: start one with `shoplake worker`, then ask again", strings.Join(unread, ", ")))
+	}
+	return run, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
@@ -16,24 +17,31 @@ var (
 	ErrFilter = errors.New("filter cannot be read")
 )
 
-var comparison = regexp.MustCompile(`^\s*(state|flow|trigger)\s*(=|!=)\s*("([^"]*)"|[A-Za-z0-9_/.-]+)\s*$`)
+var comparison = regexp.MustCompile(`^\s*(state|flow|trigger|dry_run)\s*(=|!=)\s*("([^"]*)"|[A-Za-z0-9_/.-]+)\s*$`)
 
-// parseFilter reads the part of AIP-160 that runs need: comparisons of state, flow and trigger, joined by AND.
+// parseFilter reads the part of AIP-160 that runs need: comparisons of state, flow, trigger and dry_run, joined by AND. Dry runs
+// are left out where the filter does not speak of them.
 func parseFilter(filter string) (func(*shoplakev1.Run) bool, error) {
+	notDry := func(r *shoplakev1.Run) bool { return !r.GetDryRun() }
 	if strings.TrimSpace(filter) == "" {
-		return func(*shoplakev1.Run) bool { return true }, nil
+		return notDry, nil
 	}
 	var tests []func(*shoplakev1.Run) bool
+	asked := false
 	for _, term := range strings.Split(filter, " AND ") {
 		m := comparison.FindStringSubmatch(term)
 		if m == nil {
 			return nil, fmt.Errorf(`%w: %q: write comparisons like state = FAILED AND flow = "flows/daily"`, ErrFilter, term)
 		}
+		asked = asked || m[1] == "dry_run"
 		field, equal, want := m[1], m[2] == "=", m[3]
 		if strings.HasPrefix(want, `"`) {
 			want = m[4]
 		}
 		tests = append(tests, func(r *shoplakev1.Run) bool { return (valueOf(r, field) == want) == equal })
+	}
+	if !asked {
+		tests = append(tests, notDry)
 	}
 	return func(r *shoplakev1.Run) bool {
 		for _, test := range tests {
@@ -49,6 +57,8 @@ func valueOf(r *shoplakev1.Run, field string) string {
 	switch field {
 	case "state":
 		return strings.TrimPrefix(r.GetState().String(), "RUN_STATE_")
+	case "dry_run":
+		return strconv.FormatBool(r.GetDryRun())
 	case "trigger":
 		return strings.TrimPrefix(r.GetTrigger().String(), "TRIGGER_")
 	}

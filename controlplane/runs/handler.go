@@ -41,12 +41,7 @@ func (h *Handler) SubmitRun(ctx context.Context, r *shoplakev1.SubmitRunRequest)
 		return nil, fmt.Errorf("%w: start_date %s is not before end_date %s (which is exclusive)", ErrInterval, submitted.GetStartDate(), submitted.GetEndDate())
 	}
 	if r.GetValidateOnly() {
-		stages, notices, err := h.Coordinator.DryRun(ctx, p, submitted)
-		if err != nil {
-			return nil, err
-		}
-		return &shoplakev1.Run{Flow: r.GetFlow(), Pipeline: "pipelines/" + p.Digest, StartDate: r.GetStartDate(), EndDate: r.GetEndDate(),
-			FullRefresh: r.GetFullRefresh(), PlannedStages: stages, Notices: notices}, nil
+		return h.dryRun(ctx, p, submitted)
 	}
 	if submitted.GetRequestId() == "" {
 		submitted.RequestId = uuid.NewString()
@@ -69,7 +64,7 @@ func (h *Handler) GetRun(ctx context.Context, r *shoplakev1.GetRunRequest) (*sho
 	return h.run(ctx, strings.TrimPrefix(r.GetName(), "runs/"))
 }
 
-// ListRuns returns runs, the newest first.
+// ListRuns returns runs, the newest first; dry runs only where the filter asks for them.
 func (h *Handler) ListRuns(ctx context.Context, r *shoplakev1.ListRunsRequest) (*shoplakev1.ListRunsResponse, error) {
 	match, err := parseFilter(r.GetFilter())
 	if err != nil {

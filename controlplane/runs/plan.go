@@ -23,6 +23,7 @@ const (
 	propertyStage       = "shoplake.stage"
 	propertyInputs      = "shoplake.inputs"
 	propertyFingerprint = "shoplake.fingerprint"
+	propertyReasons     = "shoplake.reasons"
 )
 
 // planner finds out what is stale, by what the lake and the landing folder hold.
@@ -40,6 +41,8 @@ type planned struct {
 	plan *dispatchv1.StagePlan
 	// partitions that are built, each with the reason.
 	partitions []*dispatchv1.PlannedPartition
+	// more says, in a dry run, what is built besides, which only the run itself can tell.
+	more string
 	// reason is why the stage is built as a whole, or why it is up to date.
 	reason  string
 	notices []string
@@ -51,7 +54,7 @@ func (l *planner) plan(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 	if err != nil {
 		return nil, fmt.Errorf("load the pipeline of run %s: %w", f.runID, err)
 	}
-	found, err := l.stale(ctx, p, f, false)
+	found, err := l.stale(ctx, p, f)
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", f.table, err)
 	}
@@ -64,10 +67,14 @@ func (l *planner) plan(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 	if err != nil {
 		return nil, fmt.Errorf("write the plan of %s: %w", f.table, err)
 	}
+	reasonsPath, reasonsSHA, err := l.writeObject(ctx, planFolder(f, plan.GetPlanNumber())+"/reasons", &dispatchv1.StageReasons{Planned: found.partitions, More: found.more})
+	if err != nil {
+		return nil, fmt.Errorf("write the reasons of the plan of %s: %w", f.table, err)
+	}
 	event := &dispatchv1.StagePlanned{
 		Stage: f.table, PlanPath: path, PlanSha256: sha, PlanNumber: plan.GetPlanNumber(), Partitions: int64(len(found.partitions)),
-		Planned: found.partitions[:min(plannedShown, len(found.partitions))], Reason: found.reason, Notices: found.notices,
-		HasChecks: len(checksOf(p, f.table)) > 0,
+		Planned: shown(found.partitions), Reason: found.reason, Notices: found.notices,
+		HasChecks: len(checksOf(p, f.table)) > 0, ReasonsPath: reasonsPath, ReasonsSha256: reasonsSHA, More: found.more,
 	}
 	for _, t := range plan.GetTasks() {
 		event.TaskIds = append(event.TaskIds, t.GetTaskId())
@@ -75,33 +82,36 @@ func (l *planner) plan(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: event}}}, nil
 }
 
-// stale plans a stage. With dry it changes nothing: tables that do not exist yet are taken as empty.
-func (l *planner) stale(ctx context.Context, p *pipeline.Pipeline, f facts, dry bool) (*planned, error) {
+// shown are the planned partitions that the log keeps: the first of them, without what only planning needs.
+func shown(partitions []*dispatchv1.PlannedPartition) []*dispatchv1.PlannedPartition {
+	var list []*dispatchv1.PlannedPartition
+	for _, p := range partitions[:min(plannedShown, len(partitions))] {
+		list = append(list, &dispatchv1.PlannedPartition{Partition: p.GetPartition(), Reason: p.GetReason()})
+	}
+	return list
+}
+
+// stale plans a stage. In a dry run it changes nothing: tables that do not exist yet are taken as empty.
+func (l *planner) stale(ctx context.Context, p *pipeline.Pipeline, f facts) (*planned, error) {
 	base := &dispatchv1.StagePlan{
 		ProtocolVersion: bus.Protocol, RunId: f.runID, Stage: f.table, PlanNumber: f.plans + 1,
 		PipelineDigest: p.Digest, IngestTime: timestamppb.New(f.started),
 		Fingerprint: pipeline.Fingerprint(p, f.table, engine.Version()),
 	}
 	if source, ok := strings.CutPrefix(f.table, "bronze."); ok {
-		return l.staleSource(ctx, p, p.Source(source), f, base, dry)
+		return l.staleSource(ctx, p.Source(source), f, base)
 	}
-	return l.staleModel(ctx, p, p.Model(f.table), f, base, dry)
+	return l.staleModel(ctx, p, p.Model(f.table), f, base)
 }
 
-// table returns a table as it is now, after making it or adding columns to it; with dry one that is not there is empty.
-func (l *planner) table(ctx context.Context, name string, columns []pipeline.Column, partition pipeline.Partition, dry bool) (*lake.Table, error) {
+// table returns a table as it is now, after making it or adding columns to it; in a dry run, which changes nothing, as it would
+// be after that, at the snapshot that is pinned.
+func (l *planner) table(ctx context.Context, f facts, name string, columns []pipeline.Column, partition pipeline.Partition) (*lake.Table, error) {
 	schema := lakeSchema(columns, partition)
-	if !dry {
-		return l.Lake.EnsureTable(ctx, name, schema)
+	if f.submitted.GetDryRun() {
+		return l.Lake.PreviewTable(ctx, name, schema, f.snapshots[name])
 	}
-	names, err := l.Lake.Tables(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(names, name) {
-		return &lake.Table{Name: name, Schema: schema}, nil
-	}
-	return l.Lake.Table(ctx, name)
+	return l.Lake.EnsureTable(ctx, name, schema)
 }
 
 func lakeSchema(columns []pipeline.Column, partition pipeline.Partition) lake.Schema {

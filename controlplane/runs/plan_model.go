@@ -22,13 +22,21 @@ type inputState struct {
 	snapshot       int64
 	files          []lake.File
 	added, removed []lake.File
+	// rebuilt are the partitions of a model that a dry run would build before: what they will hold is not known. more says in
+	// words what else of the input would change, which only the run itself can tell.
+	rebuilt map[string]bool
+	more    string
+	// reasons are why partitions of the input (of bronze: landing files) changed, by partition, as far as that was noted.
+	reasons map[string]*dispatchv1.PlannedPartition
 }
 
-func (in *inputState) changed() bool { return len(in.added)+len(in.removed) > 0 }
+func (in *inputState) changed() bool {
+	return len(in.added)+len(in.removed)+len(in.rebuilt) > 0 || in.more != ""
+}
 
 // staleModel plans the partitions of a model that its changed inputs touch, or all of them where the model itself changed.
-func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *pipeline.Model, f facts, plan *dispatchv1.StagePlan, dry bool) (*planned, error) {
-	current, err := l.table(ctx, model.Table, model.Columns, model.Partition, dry)
+func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *pipeline.Model, f facts, plan *dispatchv1.StagePlan) (*planned, error) {
+	current, err := l.table(ctx, f, model.Table, model.Columns, model.Partition)
 	if err != nil {
 		return nil, err
 	}
@@ -37,20 +45,21 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 		return nil, err
 	}
 	built := decodeInputs(current.Summary[propertyInputs])
-	found := &planned{reason: wholeReason(f, current, model, built, plan.GetFingerprint())}
+	whole := wholeReason(f, current, model, built, plan.GetFingerprint())
+	found := &planned{reason: whole.words}
 	inputs := make([]*inputState, 0, len(model.Inputs))
 	for _, input := range model.Inputs {
-		in, err := l.inputState(ctx, p, f, input, built, found.reason != "")
+		in, err := l.inputState(ctx, p, f, input, built, whole.words != "")
 		if err != nil {
 			return nil, err
 		}
 		inputs = append(inputs, in)
 	}
-	touched, err := l.touched(ctx, model, inputs, currentFiles, found.reason)
+	touched, more, err := l.touched(ctx, model, inputs, currentFiles, whole)
 	if err != nil {
 		return nil, err
 	}
-	if len(touched) == 0 && found.reason == "" {
+	if len(touched) == 0 && found.reason == "" && more == "" {
 		found.reason = "nothing that it reads has changed"
 		return found, nil
 	}
@@ -59,11 +68,11 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 		found.notices = append(found.notices, fmt.Sprintf("%s: %d stale partitions lie outside the interval and stay as they are (for example %q)",
 			model.Table, len(outside), sortedKeys(outside)[:min(namesShown, len(outside))]))
 	}
-	if len(build) == 0 && len(touched) > 0 {
+	if len(build) == 0 && len(touched) > 0 && more == "" {
 		found.reason = "what is stale lies outside the interval"
 		return found, nil
 	}
-	if !dry && len(outside) == 0 {
+	if len(outside) == 0 {
 		// Inputs advance only when every partition that changed up to them is built: an interval run swallows nothing.
 		plan.BuiltInputs = map[string]int64{}
 		for _, in := range inputs {
@@ -75,31 +84,35 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 	for _, partition := range sortedKeys(build) {
 		found.add(shownPartition(partition), build[partition])
 	}
-	l.planTransform(model, inputs, current, currentFiles, sortedKeys(build), plan)
-	found.plan = plan
+	found.plan, found.more = plan, more
+	if f.submitted.GetDryRun() {
+		plan.Kind = dispatchv1.StageKind_STAGE_KIND_TRANSFORM // nothing is computed: there are no tasks
+	} else {
+		l.planTransform(model, inputs, current, currentFiles, sortedKeys(build), plan)
+	}
 	return found, nil
 }
 
 // wholeReason says why the whole table is built; empty where only what changed is.
-func wholeReason(f facts, current *lake.Table, model *pipeline.Model, built map[string]int64, fingerprint string) string {
+func wholeReason(f facts, current *lake.Table, model *pipeline.Model, built map[string]int64, fingerprint string) why {
 	switch {
 	case current.Summary[propertyFingerprint] == "":
-		return "the table was never built as a whole"
+		return why{"the table was never built as a whole", causedBy("the first build of " + model.Table)}
 	case f.submitted.GetFullRefresh():
-		return "full refresh"
+		return why{"full refresh", causedBy("the full refresh")}
 	case current.Summary[propertyFingerprint] != fingerprint:
-		return "its SQL, its header, the time zone, a contract or the engine changed"
+		return why{"its SQL, its header, the time zone, a contract or the engine changed", causedBy("the new definition of " + model.Table)}
 	}
 	for _, input := range model.Inputs {
 		if _, ok := built[input.Table]; !ok {
-			return "it reads " + input.Table + " for the first time"
+			return why{"it reads " + input.Table + " for the first time", causedBy("the new input of " + model.Table)}
 		}
 	}
-	return ""
+	return why{}
 }
 
 func (l *planner) inputState(ctx context.Context, p *pipeline.Pipeline, f facts, input pipeline.Input, built map[string]int64, whole bool) (*inputState, error) {
-	in := &inputState{Input: input, columns: p.Columns(input.Table), snapshot: f.snapshots[input.Table]}
+	in := &inputState{Input: input, columns: p.Columns(input.Table), snapshot: f.snapshots[input.Table], reasons: map[string]*dispatchv1.PlannedPartition{}}
 	in.partition, _ = p.PartitionOf(input.Table)
 	var err error
 	if in.files, err = l.files(ctx, input.Table, in.snapshot); err != nil {
@@ -109,60 +122,65 @@ func (l *planner) inputState(ctx context.Context, p *pipeline.Pipeline, f facts,
 		if in.added, in.removed, err = l.Lake.Changes(ctx, input.Table, built[input.Table], in.snapshot); err != nil {
 			return nil, fmt.Errorf("find what changed in %s since snapshot %d: %w", input.Table, built[input.Table], err)
 		}
+		if err := l.learnSince(ctx, in, built[input.Table], in.snapshot); err != nil {
+			return nil, err
+		}
+	}
+	v, err := l.previewOf(ctx, f, input.Table)
+	if err != nil {
+		return nil, err
+	}
+	if v != nil {
+		in.foresee(v, whole)
 	}
 	return in, nil
 }
 
-// touched are the partitions to build, each with the reason. whole, where not empty, is why all of them are.
-func (l *planner) touched(ctx context.Context, model *pipeline.Model, inputs []*inputState, current []lake.File, whole string) (map[string]string, error) {
-	touched := map[string]string{}
-	if model.Partition.IsZero() {
-		if whole != "" {
-			touched[""] = whole
-		}
+// touched are the partitions to build, each with the reason. whole, where not empty, is why all of them are. more, in a dry run,
+// says what is touched besides and can't be told yet.
+func (l *planner) touched(ctx context.Context, model *pipeline.Model, inputs []*inputState, current []lake.File, whole why) (touched map[string]why, more string, err error) {
+	touched = map[string]why{}
+	if whole.words == "" {
 		for _, in := range inputs {
-			if in.changed() && in.Relation != pipeline.RelationLookup {
-				touched[""] = changedReason(in)
-				break
+			if in.changed() && (in.Relation == pipeline.RelationAll || model.Partition.IsZero() && in.Relation != pipeline.RelationLookup) {
+				whole = whole.and(in.whyAtAll())
 			}
 		}
-		return touched, nil
 	}
-	for _, in := range inputs {
-		if whole == "" && in.changed() && in.Relation == pipeline.RelationAll {
-			whole = changedReason(in)
+	if model.Partition.IsZero() {
+		if whole.words != "" {
+			touched[""] = whole
 		}
+		return touched, "", nil
 	}
-	if whole != "" {
+	if whole.words != "" {
 		for _, file := range current { // what is there now and may be empty then
 			touched[file.Partition] = whole
 		}
 	}
+	var open []string
 	for _, in := range inputs {
-		var parts map[string]string
-		var err error
+		var parts map[string]why
+		var unknown string
 		switch {
-		case in.Relation == pipeline.RelationSame && whole != "":
-			parts, err = l.partitionsOf(ctx, model, in, in.files, []viewed{view(in.Table, in.columns, in.files)}, whole)
+		case in.Relation == pipeline.RelationSame && whole.words != "":
+			parts, unknown, err = l.partitionsHeld(ctx, model, in, whole)
 		case in.Relation == pipeline.RelationSame && in.changed():
-			parts, err = l.touchedBySame(ctx, model, in)
-		case in.Relation == pipeline.RelationAsOf && whole == "" && in.changed():
-			parts, err = l.touchedByAsOf(ctx, model, in, current)
+			parts, unknown, err = l.touchedBySame(ctx, model, in)
+		case in.Relation == pipeline.RelationAsOf && whole.words == "" && in.changed():
+			parts, unknown, err = l.touchedByAsOf(ctx, model, in, current)
 		}
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		for partition, reason := range parts {
-			if _, ok := touched[partition]; !ok {
-				touched[partition] = reason
-			}
+			touched[partition] = touched[partition].and(reason)
+		}
+		if unknown != "" && !slices.Contains(open, unknown) {
+			open = append(open, unknown)
 		}
 	}
-	return touched, nil
-}
-
-func changedReason(in *inputState) string {
-	return fmt.Sprintf("%s changed: %d files added, %d removed", in.Table, len(in.added), len(in.removed))
+	return touched, strings.Join(open, "; "), nil
 }
 
 // planTransform splits the partitions into tasks and names the files that each needs.
@@ -233,13 +251,4 @@ func shownPartition(partition string) string {
 		return wholeTable
 	}
 	return partition
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, strings.Compare)
-	return keys
 }

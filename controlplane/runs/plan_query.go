@@ -149,33 +149,90 @@ func (l *planner) filesHolding(ctx context.Context, table *lake.Table, column, p
 	return holding, nil
 }
 
-// partitionsOf are the model's partitions that files of an input belong to. The files' own partitions tell it where they
-// are as fine as the model's; else the rows are read.
-func (l *planner) partitionsOf(ctx context.Context, model *pipeline.Model, in *inputState, files []lake.File, rows []viewed, reason string) (map[string]string, error) {
-	parts := map[string]string{}
-	if pipeline.Aligned(in.partition, model.Partition) && in.partition.Column == in.Column {
-		for _, file := range files {
+// aligned says whether the partitions of the input tell those of the model.
+func (in *inputState) aligned(model *pipeline.Model) bool {
+	return pipeline.Aligned(in.partition, model.Partition) && in.partition.Column == in.Column
+}
+
+// origin is the SQL expression of what in the input causes name: of bronze the landing file, of another table the partition.
+func (in *inputState) origin() string {
+	switch {
+	case in.bronze():
+		return pipeline.SourceFileColumn
+	case in.partition.IsZero():
+		return `''`
+	}
+	return pipeline.PartitionSQL(in.partition.Transform, in.partition.Column)
+}
+
+// causesBy asks for the values of an expression over rows of an input, each with the causes of these rows.
+func (l *planner) causesBy(ctx context.Context, in *inputState, rows []viewed, value, origin, from string) (map[string]causes, error) {
+	found := map[string]causes{}
+	err := l.query(ctx, rows, fmt.Sprintf(`
+		SELECT value, origin, origins FROM (
+			SELECT value, origin, count(*) OVER (PARTITION BY value) AS origins, row_number() OVER (PARTITION BY value ORDER BY origin) AS place
+			FROM (SELECT DISTINCT %s AS value, %s AS origin FROM %s))
+		WHERE place <= %d ORDER BY value, origin`, value, origin, from, causesNamed), nil,
+		func(v []any) error {
+			value, _ := v[0].(string)
+			origin, _ := v[1].(string)
+			c := found[value].and(in.causesIn(origin))
+			if n, _ := v[2].(int64); in.bronze() {
+				c.total = max(c.total, n)
+			}
+			found[value] = c
+			return nil
+		})
+	return found, err
+}
+
+// partitionsHeld are the model's partitions of all rows of an input, each for the same reason. The files' own partitions tell it
+// where they are as fine as the model's; else the rows are read. unknown says, in a dry run, what it can't tell.
+func (l *planner) partitionsHeld(ctx context.Context, model *pipeline.Model, in *inputState, reason why) (parts map[string]why, unknown string, err error) {
+	parts = map[string]why{}
+	if in.aligned(model) {
+		for _, file := range in.files {
 			parts[pipeline.Coarsen(model.Partition.Transform, file.Partition)] = reason
+		}
+		for partition := range in.rebuilt {
+			parts[pipeline.Coarsen(model.Partition.Transform, partition)] = reason
+		}
+		return parts, in.more, nil
+	}
+	if len(in.files) > 0 {
+		err = l.query(ctx, []viewed{view(in.Table, in.columns, in.files)},
+			fmt.Sprintf(`SELECT DISTINCT %s AS part FROM %s`, pipeline.PartitionSQL(model.Partition.Transform, in.Column), in.Table), nil,
+			func(v []any) error { part, _ := v[0].(string); parts[part] = reason; return nil })
+		if err != nil {
+			return nil, "", fmt.Errorf("find the partitions that %s holds: %w", in.Table, err)
+		}
+	}
+	return parts, in.unforeseen(), nil
+}
+
+// unforeseen says what a dry run can't tell of the rows that the input would get: which partitions of a model that is
+// partitioned otherwise they fall into.
+func (in *inputState) unforeseen() string {
+	if in.more == "" && len(in.rebuilt) > 0 {
+		return "the partitions that the new rows of " + in.Table + " fall into"
+	}
+	return in.more
+}
+
+// partitionsTouched are the model's partitions of the rows of an input that changed.
+func (l *planner) partitionsTouched(ctx context.Context, model *pipeline.Model, in *inputState) (map[string]causes, error) {
+	if in.aligned(model) {
+		parts := map[string]causes{}
+		for _, partition := range in.changedPartitions() {
+			part := pipeline.Coarsen(model.Partition.Transform, partition)
+			parts[part] = parts[part].and(in.causesIn(partition))
 		}
 		return parts, nil
 	}
-	if len(files) == 0 {
-		return parts, nil
+	if len(in.added)+len(in.removed) == 0 {
+		return map[string]causes{}, nil
 	}
-	because := `''`
-	if strings.HasPrefix(in.Table, "bronze.") {
-		because = `min(_source_file) || CASE WHEN count(DISTINCT _source_file) > 1 THEN ' and ' || (count(DISTINCT _source_file) - 1) || ' more' ELSE '' END`
-	}
-	err := l.query(ctx, rows,
-		fmt.Sprintf(`SELECT %s AS part, %s FROM %s GROUP BY part`, pipeline.PartitionSQL(model.Partition.Transform, in.Column), because, in.Table), nil,
-		func(v []any) error {
-			part, _ := v[0].(string)
-			parts[part] = reason
-			if file, _ := v[1].(string); file != "" {
-				parts[part] += ": " + file
-			}
-			return nil
-		})
+	parts, err := l.causesBy(ctx, in, changedRows(in.Table, in), pipeline.PartitionSQL(model.Partition.Transform, in.Column), in.origin(), in.Table)
 	if err != nil {
 		return nil, fmt.Errorf("find the partitions that %s touches: %w", in.Table, err)
 	}
@@ -183,42 +240,82 @@ func (l *planner) partitionsOf(ctx context.Context, model *pipeline.Model, in *i
 }
 
 // touchedBySame are the partitions of an input's changed rows and, within the model's reach, those that hold the same keys.
-func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *inputState) (map[string]string, error) {
-	changed := append(in.added[:len(in.added):len(in.added)], in.removed...)
-	parts, err := l.partitionsOf(ctx, model, in, changed, changedRows(in.Table, in), in.Table+" changed")
-	if err != nil || model.Reach.Kind == pipeline.ReachNone {
-		return parts, err
+func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *inputState) (parts map[string]why, unknown string, err error) {
+	touched, err := l.partitionsTouched(ctx, model, in)
+	if err != nil {
+		return nil, "", err
 	}
-	reached := in.Table + " changed within reach"
-	if model.Reach.Kind == pipeline.ReachDays {
-		var days []string
-		err := l.query(ctx, changedRows(in.Table, in),
-			fmt.Sprintf(`SELECT DISTINCT CAST(%q AS VARCHAR) FROM %s WHERE %q IS NOT NULL`, in.Column, in.Table, in.Column), nil,
-			func(v []any) error { day, _ := v[0].(string); days = append(days, day); return nil })
-		if err != nil {
+	parts = map[string]why{}
+	for part, c := range touched {
+		parts[part] = in.whyChanged(c, "")
+	}
+	if unknown = in.more; !in.aligned(model) {
+		unknown = in.unforeseen()
+	}
+	var reached map[string]causes
+	how := ""
+	switch model.Reach.Kind {
+	case pipeline.ReachDays:
+		how = fmt.Sprintf(" within %d days", model.Reach.Days)
+		reached, err = l.reachedByDays(ctx, model, in)
+	case pipeline.ReachAny:
+		by := strings.Join(model.Reach.By, ", ")
+		how = fmt.Sprintf(" in keys that stand here too (%s)", by)
+		if len(in.rebuilt) > 0 && in.more == "" {
+			unknown = strings.TrimPrefix(fmt.Sprintf("%s; other partitions that hold the same keys (%s) as the new rows of %s", unknown, by, in.Table), "; ")
+		}
+		reached, err = l.reachedByKeys(ctx, model, in)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	for part, c := range reached {
+		if _, ok := parts[part]; !ok {
+			parts[part] = in.whyChanged(c, how)
+		}
+	}
+	return parts, unknown, nil
+}
+
+// reachedByDays are the partitions that lie within the model's reach of the days that changed. Of partitions that a dry run would
+// build every day may change.
+func (l *planner) reachedByDays(ctx context.Context, model *pipeline.Model, in *inputState) (map[string]causes, error) {
+	days := map[string]causes{}
+	if len(in.added)+len(in.removed) > 0 {
+		var err error
+		if days, err = l.causesBy(ctx, in, changedRows(in.Table, in), pipeline.PartitionSQL(pipeline.TransformDay, in.Column), in.origin(), in.Table); err != nil {
 			return nil, fmt.Errorf("find the days that changed in %s: %w", in.Table, err)
 		}
-		for _, part := range pipeline.ReachedByDays(model.Partition.Transform, days, model.Reach.Days) {
-			if _, ok := parts[part]; !ok {
-				parts[part] = reached
+	}
+	if in.aligned(model) {
+		for partition := range in.rebuilt {
+			for _, day := range pipeline.DaysOf(in.partition.Transform, partition) {
+				days[day] = days[day].and(in.causesIn(partition))
 			}
 		}
-		return parts, nil
 	}
-	keys := make([]string, 0, len(model.Reach.By))
+	parts := map[string]causes{}
+	for day, c := range days {
+		for _, part := range pipeline.ReachedByDays(model.Partition.Transform, []string{day}, model.Reach.Days) {
+			parts[part] = parts[part].and(c)
+		}
+	}
+	return parts, nil
+}
+
+// reachedByKeys are the partitions in which keys of the changed rows stand now or stood before.
+func (l *planner) reachedByKeys(ctx context.Context, model *pipeline.Model, in *inputState) (map[string]causes, error) {
+	if len(in.added)+len(in.removed) == 0 {
+		return nil, nil
+	}
+	quoted := make([]string, 0, len(model.Reach.By))
 	for _, k := range model.Reach.By {
-		keys = append(keys, fmt.Sprintf("%q", k))
+		quoted = append(quoted, fmt.Sprintf("%q", k))
 	}
-	before := view("planning.before", in.columns, in.files, in.removed)
-	err = l.query(ctx, append(changedRows("planning.changed", in), before),
-		fmt.Sprintf(`SELECT DISTINCT %s AS part FROM planning.before SEMI JOIN planning.changed USING (%s)`,
-			pipeline.PartitionSQL(model.Partition.Transform, in.Column), strings.Join(keys, ", ")), nil,
-		func(v []any) error {
-			if part, ok := v[0].(string); ok && parts[part] == "" {
-				parts[part] = reached + " (by " + strings.Join(model.Reach.By, ", ") + ")"
-			}
-			return nil
-		})
+	keys := strings.Join(quoted, ", ")
+	parts, err := l.causesBy(ctx, in, append(changedRows("planning.changed", in), view("planning.before", in.columns, in.files, in.removed)),
+		pipeline.PartitionSQL(model.Partition.Transform, in.Column), "_origin",
+		fmt.Sprintf(`planning.before JOIN (SELECT %s, min(%s) AS _origin FROM planning.changed GROUP BY %s) AS keys USING (%s)`, keys, in.origin(), keys, keys))
 	if err != nil {
 		return nil, fmt.Errorf("find the partitions that hold the keys that changed in %s: %w", in.Table, err)
 	}
@@ -226,21 +323,43 @@ func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *
 }
 
 // touchedByAsOf are the partitions of the days from the first changed day of the input on.
-func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *inputState, current []lake.File) (map[string]string, error) {
+func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *inputState, current []lake.File) (parts map[string]why, unknown string, err error) {
 	var changed []string
-	err := l.query(ctx, []viewed{view(in.Table, in.columns, in.added, in.removed)},
-		fmt.Sprintf(`SELECT CAST(min(%q) AS VARCHAR) AS day FROM %s HAVING day IS NOT NULL`, in.Column, in.Table), nil,
-		func(v []any) error { day, _ := v[0].(string); changed = append(changed, day); return nil })
-	if err != nil {
-		return nil, fmt.Errorf("find the first day that changed in %s: %w", in.Table, err)
+	first := causes{}
+	if len(in.added)+len(in.removed) > 0 {
+		err := l.query(ctx, changedRows(in.Table, in),
+			fmt.Sprintf(`SELECT CAST(%q AS VARCHAR) AS day, %s AS origin FROM %s WHERE %q IS NOT NULL ORDER BY %q, origin LIMIT 1`, in.Column, in.origin(), in.Table, in.Column, in.Column), nil,
+			func(v []any) error {
+				day, _ := v[0].(string)
+				origin, _ := v[1].(string)
+				changed, first = []string{day}, in.causesIn(origin)
+				return nil
+			})
+		if err != nil {
+			return nil, "", fmt.Errorf("find the first day that changed in %s: %w", in.Table, err)
+		}
+	}
+	how := ""
+	for _, partition := range sortedKeys(in.rebuilt) {
+		day, _ := pipeline.Days(in.partition.Transform, partition, partition)
+		switch {
+		case in.partition.Column != in.Column || in.partition.Transform != pipeline.TransformDay && in.partition.Transform != pipeline.TransformMonth:
+			// The new rows may be of any day: every partition may be touched.
+			changed, first, how = []string{""}, in.whyAtAll().causes, ", from a day on that only the run can tell"
+		case day != "" && (len(changed) == 0 || day < changed[0]):
+			changed, first = []string{day}, in.causesIn(partition)
+		}
 	}
 	partitions := make([]string, 0, len(current))
 	for _, file := range current {
 		partitions = append(partitions, file.Partition)
 	}
-	parts := map[string]string{}
-	for _, part := range pipeline.TouchedAsOf(model.Partition.Transform, changed, partitions) {
-		parts[part] = fmt.Sprintf("%s changed from %s on", in.Table, changed[0])
+	if how == "" && len(changed) > 0 {
+		how = fmt.Sprintf(" from %s on", changed[0])
 	}
-	return parts, nil
+	parts = map[string]why{}
+	for _, part := range pipeline.TouchedAsOf(model.Partition.Transform, changed, partitions) {
+		parts[part] = in.whyChanged(first, how)
+	}
+	return parts, in.more, nil
 }

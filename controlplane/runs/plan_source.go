@@ -35,19 +35,19 @@ type ingested struct {
 }
 
 // staleSource plans the reading of a source's files: those that are new, and those whose content changed.
-func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source *pipeline.Source, f facts, plan *dispatchv1.StagePlan, dry bool) (*planned, error) {
+func (l *planner) staleSource(ctx context.Context, source *pipeline.Source, f facts, plan *dispatchv1.StagePlan) (*planned, error) {
 	contract := source.Contract
-	bronze, err := l.table(ctx, f.table, pipeline.BronzeColumns(contract), pipeline.Partition{}, dry)
+	bronze, err := l.table(ctx, f, f.table, pipeline.BronzeColumns(contract), pipeline.Partition{})
 	if err != nil {
 		return nil, err
 	}
 	ops := map[string]*lake.Table{}
 	for _, t := range pipeline.OpsTables() {
-		if ops[t.Name], err = l.table(ctx, t.Name, t.Columns, t.Partition, dry); err != nil {
+		if ops[t.Name], err = l.table(ctx, f, t.Name, t.Columns, t.Partition); err != nil {
 			return nil, err
 		}
 	}
-	root, err := openLanding(l.Landing, source.Name, dry)
+	root, err := openLanding(l.Landing, source.Name, f.submitted.GetDryRun())
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 	}
 	defer root.Close()
 	files, unsettled, err := landingFiles(root, contract, time.Now(), l.Settle)
-	if err == nil && len(unsettled) > 0 && !dry && wait(ctx, l.Settle) {
+	if err == nil && len(unsettled) > 0 && wait(ctx, l.Settle) {
 		// Somebody dropped files and started a run at once: those that are complete have rested by now.
 		files, unsettled, err = landingFiles(root, contract, time.Now(), l.Settle)
 	}
@@ -83,9 +83,9 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 		delete(known, file.path)
 		switch {
 		case !ok:
-			found.add(file.path, "new file")
+			found.add(file.path, why{words: "new file"})
 		case whole != "":
-			found.add(file.path, whole)
+			found.add(file.path, why{words: whole})
 			changed = append(changed, file.path)
 		case old.bytes == file.bytes && old.modified.Equal(file.modified):
 			continue
@@ -97,7 +97,7 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 			if sum == old.sha256 {
 				continue
 			}
-			found.add(file.path, "its content changed")
+			found.add(file.path, why{words: "its content changed"})
 			changed = append(changed, file.path)
 		}
 		read = append(read, file)
@@ -142,8 +142,9 @@ func openLanding(landing, source string, dry bool) (*os.Root, error) {
 	return root, nil
 }
 
-func (found *planned) add(partition, reason string) {
-	found.partitions = append(found.partitions, &dispatchv1.PlannedPartition{Partition: partition, Reason: reason})
+func (found *planned) add(partition string, reason why) {
+	found.partitions = append(found.partitions, &dispatchv1.PlannedPartition{
+		Partition: partition, Reason: reason.words, Causes: reason.causes.named, CausesTotal: reason.causes.total})
 }
 
 func (found *planned) note(source string, names []string, what string) {

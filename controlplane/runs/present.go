@@ -19,6 +19,7 @@ func (s *State) Run() *shoplakev1.Run {
 		StartDate: s.Submitted.GetStartDate(), EndDate: s.Submitted.GetEndDate(), FullRefresh: s.Submitted.GetFullRefresh(),
 		CreateTime: timestamp(s.Created), StartTime: timestamp(s.Started), EndTime: timestamp(s.Ended),
 		Error: s.Failure.present(), Counts: &shoplakev1.RunCounts{}, PublishedVersion: int64(s.PublishedVersion), Notices: s.Notices,
+		DryRun: s.Dry(),
 	}
 	for _, st := range s.Stages {
 		r.Counts.Stages++
@@ -61,9 +62,7 @@ func (st *Stage) present(runID string) *shoplakev1.Stage {
 	}
 	if st.Planned != nil {
 		v.Partitions, v.PlannedTotal = st.Planned.GetPartitions(), st.Planned.GetPartitions()
-		for _, p := range st.Planned.GetPlanned() {
-			v.Planned = append(v.Planned, &shoplakev1.PlannedPartition{Partition: p.GetPartition(), Reason: p.GetReason()})
-		}
+		v.Planned, v.PlannedMore = presentPlanned(st.Planned.GetPlanned()), st.Planned.GetMore()
 	}
 	var queued, running time.Duration
 	for _, t := range st.all() {
@@ -84,6 +83,14 @@ func (st *Stage) present(runID string) *shoplakev1.Stage {
 	}
 	v.Queued, v.Running = durationpb.New(queued), durationpb.New(running)
 	return v
+}
+
+func presentPlanned(planned []*dispatchv1.PlannedPartition) []*shoplakev1.PlannedPartition {
+	var list []*shoplakev1.PlannedPartition
+	for _, p := range planned {
+		list = append(list, &shoplakev1.PlannedPartition{Partition: p.GetPartition(), Reason: p.GetReason()})
+	}
+	return list
 }
 
 // TaskViews are the tasks of a stage as the API shows them, the check included. partitions are those of the stage's plan.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -79,4 +81,14 @@ func newTable(name string, schema Schema) (*Table, error) {
 	s, err := schemaOf(iceberg.NewSchema(0, fields...), *iceberg.UnpartitionedSpec)
 	s.Partition = schema.Partition
 	return &Table{Name: name, Schema: s}, err
+}
+
+// RemoveStaging removes the folder that Staging names, with the files in it: for a run that never commits.
+func (l *Lake) RemoveStaging(table, run string) error {
+	layer, name, _ := strings.Cut(table, ".")
+	rel := filepath.Join(pathPart(layer), pathPart(name), "data", pathPart(run))
+	if err := l.root.RemoveAll(rel); err != nil {
+		return fmt.Errorf("remove the staged files of run %s of %s: %w", run, table, err)
+	}
+	return nil
 }

@@ -108,14 +108,27 @@ func Days(t Transform, from, to string) (first, last string) {
 	return from + "-01", end.AddDate(0, 1, -1).Format(time.DateOnly)
 }
 
+// DaysOf are the days of a partition, sorted. A partition that is no date has none.
+func DaysOf(t Transform, partition string) []string {
+	s, ok := spanOf(t, partition)
+	if !ok {
+		return nil
+	}
+	var days []string
+	for day := s.from; day.Before(s.to); day = day.AddDate(0, 0, 1) {
+		days = append(days, day.Format(time.DateOnly))
+	}
+	return days
+}
+
 // Within splits touched partitions (each with its reason) into those that an interval of business days lets build and those
 // outside. from is inclusive, to exclusive, either may be empty; a partition that overlaps the interval is built whole.
 // Rows without a date lie outside every interval. A table that is not partitioned by date is always built.
-func Within(p Partition, touched map[string]string, from, to string) (build, outside map[string]string) {
+func Within[Reason any](p Partition, touched map[string]Reason, from, to string) (build, outside map[string]Reason) {
 	if p.Transform != TransformDay && p.Transform != TransformMonth || from == "" && to == "" {
 		return touched, nil
 	}
-	build, outside = map[string]string{}, map[string]string{}
+	build, outside = map[string]Reason{}, map[string]Reason{}
 	for partition, reason := range touched {
 		first, last := Days(p.Transform, partition, partition)
 		if partition != NullPartition && (to == "" || first < to) && (from == "" || last >= from) {

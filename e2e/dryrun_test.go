@@ -1,0 +1,192 @@
+package e2e
+
+import (
+	"context"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+)
+
+// dry asks what a request would build.
+func (s *shop) dry(request *shoplakev1.SubmitRunRequest) (*shoplakev1.Run, map[string]*shoplakev1.Stage) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	defer cancel()
+	request.ValidateOnly = true
+	run, err := s.runs.SubmitRun(ctx, request)
+	request.ValidateOnly = false
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !run.GetDryRun() {
+		s.t.Error("a dry run does not say that it is one")
+	}
+	stages := map[string]*shoplakev1.Stage{}
+	for _, stage := range run.GetPlannedStages() {
+		stages[stage.GetTable()] = stage
+	}
+	return run, stages
+}
+
+// lakeFiles are all data files and all files of tables' metadata: no table is made, changed or read anew without another of them.
+func (s *shop) lakeFiles() []string {
+	s.t.Helper()
+	var files []string
+	err := filepath.WalkDir(s.path("lake"), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && !strings.Contains(path, "/plans/") && !strings.Contains(filepath.Base(path), "catalog.db") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return files
+}
+
+func (s *shop) publishedVersion() int64 {
+	s.t.Helper()
+	health, err := s.health.GetHealth(s.t.Context(), &shoplakev1.GetHealthRequest{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return health.GetPublishedVersion()
+}
+
+// planOf is what a stage builds and why, as text.
+func planOf(stage *shoplakev1.Stage) map[string]string {
+	plan := map[string]string{}
+	for _, p := range stage.GetPlanned() {
+		plan[p.GetPartition()] = p.GetReason()
+	}
+	return plan
+}
+
+// foretold holds a dry run against the run after it: each stage builds the partitions that were told, for the reasons that were
+// told; more only where the dry run said that there may be more. It gives what the dry run said.
+func (s *shop) foretold(request *shoplakev1.SubmitRunRequest) (*shoplakev1.Run, map[string]*shoplakev1.Stage) {
+	s.t.Helper()
+	files, version := s.lakeFiles(), s.publishedVersion()
+	told, toldStages := s.dry(request)
+	if told.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		s.t.Fatalf("the dry run ended as %v: %v", told.GetState(), told.GetError())
+	}
+	if diff := cmp.Diff(files, s.lakeFiles()); diff != "" {
+		s.t.Errorf("the dry run changed the lake (-before +after):\n%s", diff)
+	}
+	if after := s.publishedVersion(); after != version || told.GetPublishedVersion() != 0 {
+		s.t.Errorf("the dry run moved what is published from version %d to %d", version, after)
+	}
+	run, stages := s.run(request)
+	if run.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		s.t.Fatalf("run ended as %v: %v", run.GetState(), run.GetError())
+	}
+	for _, table := range slices.Sorted(maps.Keys(stages)) {
+		foreseen, built := toldStages[table], stages[table]
+		want, got := planOf(foreseen), planOf(built)
+		if more := foreseen.GetPlannedMore(); more != "" {
+			s.t.Logf("%s: besides %s", table, more)
+			for partition := range got {
+				if _, ok := want[partition]; !ok {
+					delete(got, partition)
+				}
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			s.t.Errorf("%s (-told +built):\n%s", table, diff)
+		}
+		upToDate := shoplakev1.StageState_STAGE_STATE_UP_TO_DATE
+		if (foreseen.GetState() == upToDate) != (built.GetState() == upToDate) && foreseen.GetPlannedMore() == "" {
+			s.t.Errorf("%s was told to be %v (%s), and is %v (%s)", table, foreseen.GetState(), foreseen.GetReason(), built.GetState(), built.GetReason())
+		}
+		if strings.HasPrefix(table, "bronze.") && (foreseen.GetRowsIn() != built.GetRowsIn() || foreseen.GetRowsQuarantined() != built.GetRowsQuarantined()) {
+			s.t.Errorf("%s: of %d rows %d were told to be quarantined, of %d are %d", table, foreseen.GetRowsIn(), foreseen.GetRowsQuarantined(), built.GetRowsIn(), built.GetRowsQuarantined())
+		}
+	}
+	if diff := cmp.Diff(run.GetNotices(), told.GetNotices()); diff != "" {
+		s.t.Errorf("the notices differ (-run +dry run):\n%s", diff)
+	}
+	return told, toldStages
+}
+
+func everything() *shoplakev1.SubmitRunRequest {
+	return &shoplakev1.SubmitRunRequest{Flow: "flows/daily"}
+}
+
+func TestDryRunTellsWhatTheRunBuilds(t *testing.T) {
+	t.Parallel()
+	s := setup(t, os.DirFS("testdata/tiny"), 2)
+	const header = "sale_id,sale_date,version,amount\n"
+	wants := func(stages map[string]*shoplakev1.Stage, table string, want map[string]string) {
+		t.Helper()
+		if diff := cmp.Diff(want, planOf(stages[table])); diff != "" {
+			t.Errorf("%s (-want +told):\n%s", table, diff)
+		}
+	}
+
+	// Nothing was ever built: there is not even a table.
+	s.drop("sales", "01.csv", header+"a,2026-01-05,1,10.50\nb,2026-02-06,1,2.25\nbad,2026-01-06,1,-1\n")
+	s.drop("sales", "03.csv", header+"march,2026-03-09,1,0\n")
+	_, stages := s.foretold(everything())
+	wants(stages, "bronze.sales", map[string]string{"01.csv": "new file", "03.csv": "new file"})
+	wants(stages, "silver.sales", map[string]string{"2026-01": "the table was never built as a whole", "2026-02": "the table was never built as a whole", "2026-03": "the table was never built as a whole"})
+
+	// A new file corrects a sale, which leaves its month, and brings another one.
+	s.drop("sales", "04.csv", header+"a,2026-02-01,2,11\nc,2026-04-01,1,1\nworse,2026-04-01,1,-1\n")
+	_, stages = s.foretold(everything())
+	if b := stages["bronze.sales"]; b.GetRowsIn() != 3 || b.GetRowsQuarantined() != 1 {
+		t.Errorf("of %d rows %d would be quarantined; want 1 of 3", b.GetRowsIn(), b.GetRowsQuarantined())
+	}
+	wants(stages, "silver.sales", map[string]string{
+		"2026-01": "bronze.sales changed in keys that stand here too (sale_id): sales/04.csv (new file)",
+		"2026-02": "bronze.sales changed: sales/04.csv (new file)",
+		"2026-04": "bronze.sales changed: sales/04.csv (new file)",
+	})
+	by := "silver.sales changed, by sales/04.csv"
+	wants(stages, "gold.daily_sales", map[string]string{"2026-01": by, "2026-02": by, "2026-04": by})
+
+	// A file comes again with other content, a late one beside it; a third is gone.
+	s.drop("sales", "03.csv", header+"march,2026-03-10,2,5\n")
+	s.drop("sales", "02-late.csv", header+"late,2026-03-02,1,7\n")
+	if err := os.Remove(s.path("landing", "sales", "01.csv")); err != nil {
+		t.Fatal(err)
+	}
+	told, stages := s.foretold(everything())
+	wants(stages, "silver.sales", map[string]string{"2026-03": "bronze.sales changed: sales/02-late.csv (new file) and 1 more"})
+	wants(stages, "gold.daily_sales", map[string]string{"2026-03": "silver.sales changed, by sales/02-late.csv and sales/03.csv"})
+	if notices := strings.Join(told.GetNotices(), "\n"); !strings.Contains(notices, "gone from landing") {
+		t.Errorf("the dry run says: %s", notices)
+	}
+
+	// An interval, what stays stale outside it, and what the next run makes of that.
+	s.drop("sales", "05.csv", header+"d,2026-01-15,1,1\ne,2026-05-01,1,1\n")
+	told, stages = s.foretold(&shoplakev1.SubmitRunRequest{Flow: "flows/daily", StartDate: "2026-05-01"})
+	wants(stages, "silver.sales", map[string]string{"2026-05": "bronze.sales changed: sales/05.csv (new file)"})
+	if notices := strings.Join(told.GetNotices(), "\n"); !strings.Contains(notices, "1 stale partitions lie outside the interval") {
+		t.Errorf("the dry run says: %s", notices)
+	}
+	s.drop("sales", "06.csv", header+"f,2026-05-02,1,1\n")
+	_, stages = s.foretold(everything())
+	wants(stages, "gold.daily_sales", map[string]string{"2026-01": "silver.sales changed, by sales/05.csv", "2026-05": "silver.sales changed, by sales/05.csv and sales/06.csv"})
+
+	// Nothing; and everything.
+	_, stages = s.foretold(everything())
+	for table, stage := range stages {
+		if stage.GetState() != shoplakev1.StageState_STAGE_STATE_UP_TO_DATE {
+			t.Errorf("nothing changed, but %s is %v", table, stage.GetState())
+		}
+	}
+	if err := os.WriteFile(s.path("landing", "sales", "01.csv"), []byte(header+"a,2026-01-05,1,10.50\nb,2026-02-06,1,2.25\nbad,2026-01-06,1,-1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.foretold(&shoplakev1.SubmitRunRequest{Flow: "flows/daily", FullRefresh: true})
+}
