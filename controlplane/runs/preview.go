@@ -136,16 +136,17 @@ func (in *inputState) foresee(v *preview, whole bool) {
 		gone = func(file lake.File) bool { return in.rebuilt[file.Partition] }
 	}
 	if !whole {
-		added := map[string]bool{}
+		// As lake.Changes tells it: what was added since the table was built, and goes, is neither added nor removed.
+		added, goes := map[string]bool{}, map[string]bool{}
 		for _, file := range in.added {
 			added[file.Path] = true
 		}
 		for _, file := range in.files {
-			if gone(file) && !added[file.Path] {
+			if goes[file.Path] = gone(file); goes[file.Path] && !added[file.Path] {
 				in.removed = append(in.removed, file)
 			}
 		}
-		in.added = append(slices.DeleteFunc(slices.Clone(in.added), gone), v.added...)
+		in.added = append(slices.DeleteFunc(slices.Clone(in.added), func(file lake.File) bool { return goes[file.Path] }), v.added...)
 	}
 	in.files = append(slices.DeleteFunc(slices.Clone(in.files), gone), v.added...)
 }

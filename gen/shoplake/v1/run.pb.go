@@ -1110,8 +1110,8 @@ type SubmitRunRequest struct {
 	// Read every file again and build every table whole.
 	FullRefresh bool `protobuf:"varint,5,opt,name=full_refresh,json=fullRefresh,proto3" json:"full_refresh,omitempty"`
 	// Only say what would be built and why, in planned_stages of the answer. New files are read once for it, by workers; no
-	// table changes and nothing is published. The answer comes when that is done. Without a request_id the reading is given
-	// up when the caller goes away.
+	// table changes and nothing is published. The answer comes when that is done; the reading is given
+	// up when the caller goes away. request_id plays no part.
 	ValidateOnly  bool `protobuf:"varint,6,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
