@@ -345,12 +345,20 @@ func (l *leader) onOutcome(ctx context.Context, o outcome) error {
 	return errors.Join(fenced, err)
 }
 
-// afterAppend records the spans of what has ended, and lets go of a run that has.
+// afterAppend records the spans of what has ended, writes checkpoints, and lets go of a run that has ended.
 func (l *leader) afterAppend(ctx context.Context, r *running, events []*dispatchv1.RunEvent) {
 	r.recordEnded(ctx, events)
 	say(ctx, l.Log, r.state.RunID, events)
+	r.unkept += len(events)
+	if !r.state.Terminal() && checkpointDue(r.state, r.unkept, slices.ContainsFunc(events, endsStage)) {
+		l.log.keepCheckpoint(ctx, r.state)
+		r.unkept = 0
+	}
 	if r.state.Terminal() {
 		l.letGo(r)
+		if err := l.noteEnd(ctx, r.state); err != nil && ctx.Err() == nil {
+			l.Log.WarnContext(ctx, "could not note that a run has ended; the next coordinator will", "run", r.state.RunID, "error", err)
+		}
 	}
 }
 

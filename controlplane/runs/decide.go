@@ -25,6 +25,8 @@ type running struct {
 	recorded map[string]bool
 	// purged says that a cancelled run's waiting tasks were taken out of the queue.
 	purged bool
+	// unkept counts the events since the last checkpoint.
+	unkept int
 }
 
 func newRunning(runID string) *running {

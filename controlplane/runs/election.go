@@ -38,21 +38,39 @@ func (c *Coordinator) Run(ctx context.Context, onLead func(leads bool)) error {
 	}
 }
 
+// loadOpenRuns takes the runs that have not ended into the leader's hands. Of those that have it reads names alone.
 func (l *leader) loadOpenRuns(ctx context.Context) error {
-	ids, err := l.Bus.Runs(ctx)
+	index, err := l.Bus.RunIndex(ctx)
 	if err != nil {
-		return fmt.Errorf("list runs: %w", err)
+		return err
 	}
-	for _, id := range ids {
+	for _, id := range index.Open() {
+		if _, marked := index.Ended[id]; marked { // its log lost the end that was noted
+			if err := l.Bus.UnmarkEnded(ctx, id); err != nil {
+				return err
+			}
+		}
 		r, err := l.load(ctx, id)
 		if err != nil {
 			return err
 		}
-		if r.state.Submitted != nil {
-			r.recordAgain(ctx, time.Now())
+		if r.state.Submitted == nil {
+			continue
+		}
+		r.recordAgain(ctx, time.Now())
+		if r.state.Terminal() { // the former coordinator did not live to note it
+			if err := l.noteEnd(ctx, r.state); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// noteEnd keeps what a run came to, and notes that it has ended: nobody has to read its log any more.
+func (l *leader) noteEnd(ctx context.Context, s *State) error {
+	l.log.keepCheckpoint(ctx, s)
+	return l.Bus.MarkEnded(ctx, s.RunID, s.Messages)
 }
 
 // load folds what a run's log holds that the leader has not seen, and keeps the run where it is open.

@@ -82,9 +82,23 @@ func (l *Log) keep(s *State) {
 	}
 }
 
-// fold reads what was appended after the state's sequence and applies it.
+// fold reads what was appended after the state's sequence, at first after the run's checkpoint, and applies it.
 func (l *Log) fold(ctx context.Context, s *State) error {
+	if s.Seq == 0 {
+		if known, err := l.checkpoint(ctx, s.RunID); err != nil {
+			return err
+		} else if known != nil {
+			*s = *known
+		}
+	}
 	entries, err := l.bus.ReadRun(ctx, s.RunID, s.Seq)
+	if errors.Is(err, bus.ErrShort) {
+		// The checkpoint outlived the end of its log: a power cut took what was not flushed. The log is what counts.
+		*s = *NewState(s.RunID)
+		if err = l.bus.RemoveCheckpoint(ctx, s.RunID); err == nil {
+			entries, err = l.bus.ReadRun(ctx, s.RunID, 0)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("read the log of run %s: %w", s.RunID, err)
 	}
@@ -103,6 +117,7 @@ func (s *State) applyAll(entry bus.LoggedEvents) error {
 		}
 	}
 	s.Seq = entry.Seq
+	s.Messages++
 	return nil
 }
 

@@ -37,8 +37,8 @@ type State struct {
 	Created          time.Time
 	Started          time.Time
 	Ended            time.Time
-	// Seq is the log's sequence that the state is folded up to.
-	Seq uint64
+	// Seq is the log's sequence that the state is folded up to, and Messages how many messages of the log these are.
+	Seq, Messages uint64
 
 	stages map[string]*Stage
 }

@@ -39,6 +39,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrProtocol means a message of another protocol version, or one that cannot be read.
 	ErrProtocol = errors.New("message cannot be read by this version of shoplake")
+	// ErrShort means a log that ends before the sequence from which it was to be read.
+	ErrShort = errors.New("the log ends before that")
 	// ErrTooLarge means a message over MaxMessage: split it, or keep the content in the lake and send its path.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrNotPermitted means that the server's permissions for this user do not let it do this.
@@ -121,6 +123,9 @@ func Connect(ctx context.Context, c Config) (*Bus, error) {
 	}
 	return &Bus{nc: nc, js: js, replicas: c.Replicas, attempt: attemptTimeout, refused: refused, link: link, streams: make(map[string]jetstream.Stream)}, nil
 }
+
+// Received counts the messages that this connection has received, answers included.
+func (b *Bus) Received() uint64 { return b.nc.Stats().InMsgs }
 
 // Close closes the connection; calls that wait on it return, channels of watches end with their contexts.
 func (b *Bus) Close() { b.nc.Close() }

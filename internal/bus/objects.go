@@ -16,29 +16,6 @@ import (
 // objectTimeout bounds one transfer of an object.
 const objectTimeout = time.Minute
 
-// PutCheckpoint keeps the folded state of a run, of any size, in place of a former one.
-func (b *Bus) PutCheckpoint(ctx context.Context, runID string, data []byte) error {
-	return b.putObject(ctx, "keep the checkpoint of run "+runID, checkpointStore, runID, data)
-}
-
-// Checkpoint reads the checkpoint of a run; ErrNotFound where there is none. It may be older than the one put last by
-// another process, so the log is read from where it ends.
-func (b *Bus) Checkpoint(ctx context.Context, runID string) ([]byte, error) {
-	return b.object(ctx, "read the checkpoint of run "+runID, checkpointStore, runID)
-}
-
-// RemoveCheckpoint forgets the checkpoint of a run that is finished.
-func (b *Bus) RemoveCheckpoint(ctx context.Context, runID string) error {
-	what := "forget the checkpoint of run " + runID
-	return b.transfer(ctx, what, checkpointStore, func(ctx context.Context, store jetstream.ObjectStore) error {
-		err := store.Delete(ctx, runID)
-		if errors.Is(err, jetstream.ErrObjectNotFound) {
-			return nil
-		}
-		return err
-	})
-}
-
 // PipelineInfo is one stored pipeline.
 type PipelineInfo struct {
 	// Digest is the SHA-256 of the pipeline's content, in hex.

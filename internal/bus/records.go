@@ -113,23 +113,12 @@ func (b *Bus) Workers(ctx context.Context) ([]*dispatchv1.WorkerStatus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", err)
 	}
-	var subjects []string
-	err = b.request(ctx, "list workers", func(ctx context.Context) error {
-		info, err := s.Info(ctx, jetstream.WithSubjectFilter("$KV."+workerBucket+".>"))
-		if err != nil {
-			return err
-		}
-		subjects = subjects[:0]
-		for subject := range info.State.Subjects {
-			subjects = append(subjects, subject)
-		}
-		return nil
-	})
+	subjects, err := b.subjects(ctx, kvStream(workerBucket), "$KV."+workerBucket+".>")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list workers: %w", err)
 	}
 	var workers []*dispatchv1.WorkerStatus
-	for _, subject := range subjects {
+	for subject := range subjects {
 		msg, found, err := b.last(ctx, s, subject)
 		if err != nil {
 			return nil, fmt.Errorf("list workers: %w", err)

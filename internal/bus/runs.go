@@ -56,7 +56,7 @@ func kindOf(events *dispatchv1.RunEvents) string {
 }
 
 // ReadRun reads what stands in a run's log behind a sequence (0: from the beginning), up to its present end. A run without
-// a log has no events.
+// a log has no events; ErrShort means that the log ends before the sequence.
 func (b *Bus) ReadRun(ctx context.Context, runID string, after uint64) ([]LoggedEvents, error) {
 	what := "read the log of run " + runID
 	if err := token("run id", runID); err != nil {
@@ -70,7 +70,10 @@ func (b *Bus) ReadRun(ctx context.Context, runID string, after uint64) ([]Logged
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	if !found || end.Sequence <= after {
+	switch {
+	case !found && after > 0, found && end.Sequence < after:
+		return nil, fmt.Errorf("%s after sequence %d: %w", what, after, ErrShort)
+	case !found, end.Sequence == after:
 		return nil, nil
 	}
 	var logged []LoggedEvents
@@ -132,24 +135,16 @@ func readEvents(msg jetstream.Msg, meta *jetstream.MsgMetadata) (LoggedEvents, e
 
 // Runs lists the ids of all runs that have a log, sorted: ULIDs sort by age.
 func (b *Bus) Runs(ctx context.Context) ([]string, error) {
-	s, err := b.stream(ctx, runStream)
+	logs, err := b.subjects(ctx, runStream, runSubject+"*")
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
-	var ids []string
-	err = b.request(ctx, "list runs", func(ctx context.Context) error {
-		info, err := s.Info(ctx, jetstream.WithSubjectFilter(runSubject+"*"))
-		if err != nil {
-			return err
-		}
-		ids = ids[:0]
-		for subject := range info.State.Subjects {
-			ids = append(ids, strings.TrimPrefix(subject, runSubject))
-		}
-		return nil
-	})
+	ids := make([]string, 0, len(logs))
+	for subject := range logs {
+		ids = append(ids, strings.TrimPrefix(subject, runSubject))
+	}
 	slices.Sort(ids)
-	return ids, err
+	return ids, nil
 }
 
 // WatchNewRuns sends the id of each run whose log gets a message from now on; several messages of a run may be told as one.

@@ -29,8 +29,10 @@ const (
 	settingBucket   = "shoplake_settings"
 	leaseBucket     = "shoplake_lease"
 
-	checkpointStore = "shoplake_checkpoints"
-	pipelineStore   = "shoplake_pipelines"
+	checkpointBucket = "shoplake_checkpoints"
+	checkpointStore  = "shoplake_checkpoints" // an object store, for what does not fit into the bucket
+	runIndexBucket   = "shoplake_run_index"
+	pipelineStore    = "shoplake_pipelines"
 )
 
 const (
@@ -85,6 +87,8 @@ func (b *Bus) Setup(ctx context.Context) error {
 		{Bucket: requestBucket, Description: "The run that each request began.", TTL: requestTTL},
 		{Bucket: workerBucket, Description: "Workers that are alive.", TTL: workerTTL},
 		{Bucket: settingBucket, Description: "What operators set."},
+		{Bucket: checkpointBucket, Description: "What the log of each run folds to."},
+		{Bucket: runIndexBucket, Description: "Which runs have ended, and which are archived: the names of the keys are all that counts."},
 		// One value a key: with more, the server would raise a lease's time to live to that of its markers.
 		{Bucket: leaseBucket, Description: "Which control plane coordinates.", History: 1, LimitMarkerTTL: time.Minute},
 	}
@@ -100,7 +104,7 @@ func (b *Bus) Setup(ctx context.Context) error {
 		}
 	}
 	stores := []jetstream.ObjectStoreConfig{
-		{Bucket: checkpointStore, Description: "The folded state of open runs.", Compression: true},
+		{Bucket: checkpointStore, Description: "Checkpoints that do not fit into a message.", Compression: true},
 		{Bucket: pipelineStore, Description: "Pipeline folders by the SHA-256 of their content."},
 	}
 	for _, cfg := range stores {

@@ -1,0 +1,179 @@
+package runs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/engine"
+	"github.com/shoplake/shoplake/internal/lake"
+)
+
+// newCoordinator is a coordinator on a NATS server and a lake of its own, which nobody runs.
+func newCoordinator(t *testing.T) *Coordinator {
+	t.Helper()
+	server, err := bus.StartServer(t.Context(), bus.ServerConfig{StoreDir: t.TempDir(), InProcessOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	b, err := bus.Connect(t.Context(), bus.Config{Server: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.Setup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := lake.Open(t.Context(), lake.Config{Warehouse: filepath.Join(t.TempDir(), "lake")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tables.Close() })
+	return NewCoordinator(Config{Bus: b, Lake: tables, Log: slog.New(slog.DiscardHandler), Engine: engine.Options{MemoryLimit: 256 << 20,
+		SpillDir: t.TempDir(), ReadPaths: []string{tables.Warehouse()}}})
+}
+
+// takeOver makes the coordinator a leader as an election would, up to the first decision.
+func (c *Coordinator) takeOver(t *testing.T) *leader {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	l := &leader{Coordinator: c, epoch: 1, runs: map[string]*running{}, done: make(chan outcome), ctx: ctx}
+	if err := l.loadOpenRuns(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// write appends events to the log of a run, each as a message of its own.
+func (l *Log) write(t *testing.T, id string, events ...*dispatchv1.RunEvent) *State {
+	t.Helper()
+	s := NewState(id)
+	if err := l.fold(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if err := l.append(t.Context(), s, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func submitted(flow string) *dispatchv1.RunEvent {
+	return &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Submitted{Submitted: &dispatchv1.RunSubmitted{Flow: flow}}}
+}
+
+// runID is an id that sorts as its number does.
+func runID(n int) string { return fmt.Sprintf("01J%023d", n) }
+
+// Whoever takes over reads the logs of open runs alone, and of these what came after their checkpoints.
+func TestTakeoverReadsOpenRunsOnly(t *testing.T) {
+	t.Parallel()
+	const ended, open, events = 5000, 3, 200
+	c := newCoordinator(t)
+	succeeded := finished(shoplakev1.RunState_RUN_STATE_SUCCEEDED, 1, nil)
+	end := func(from, to int) {
+		for n := from; n < to; n++ {
+			s := c.log.write(t, runID(n), submitted("daily"), succeeded)
+			if err := c.Bus.MarkEnded(t.Context(), s.RunID, s.Messages); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reads := func() uint64 {
+		before := c.Bus.Received()
+		l := c.takeOver(t)
+		if len(l.runs) != open {
+			t.Fatalf("%d runs are open, want %d", len(l.runs), open)
+		}
+		for id, r := range l.runs {
+			if r.state.Messages != events+2 || len(r.state.Notices) != events+1 {
+				t.Errorf("run %s was folded from %d messages to %d notices", id, r.state.Messages, len(r.state.Notices))
+			}
+		}
+		return c.Bus.Received() - before
+	}
+	for n := range open {
+		s := c.log.write(t, runID(1_000_000+n), submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: graph, Notices: []string{"x"}}}})
+		for range events {
+			reset := &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: &dispatchv1.StagePlanned{Stage: "bronze.a", Notices: []string{"x"}}}}
+			if err := c.log.append(t.Context(), s, reset); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	without := reads()
+	for n := range open {
+		c.log.keepCheckpoint(t.Context(), c.log.write(t, runID(1_000_000+n)))
+	}
+	few := reads()
+	if few+open*events > without {
+		t.Errorf("%d messages were read with checkpoints, %d without", few, without)
+	}
+	end(0, ended)
+	if many := reads(); many > few {
+		t.Errorf("%d messages were read beside %d runs that have ended, %d without them", many, ended, few)
+	}
+	// One that ended without a mark is read once, and marked.
+	c.log.write(t, runID(ended), submitted("daily"), succeeded)
+	reads()
+	if index, err := c.Bus.RunIndex(t.Context()); err != nil || !index.HasEnded(runID(ended)) {
+		t.Errorf("run %s is not marked as ended: %v", runID(ended), err)
+	}
+}
+
+// A power cut may take the end of a log and leave the checkpoint, or the mark, that was made of it.
+func TestLogThatLostItsEnd(t *testing.T) {
+	t.Parallel()
+	c := newCoordinator(t)
+	s := c.log.write(t, runID(1), submitted("daily"))
+	lost := NewState(runID(1))
+	lost.Submitted, lost.Phase, lost.Seq, lost.Messages = s.Submitted, shoplakev1.RunState_RUN_STATE_SUCCEEDED, s.Seq+5, s.Messages+5
+	l := &leader{Coordinator: c}
+	if err := l.noteEnd(t.Context(), lost); err != nil {
+		t.Fatal(err)
+	}
+	r := c.takeOver(t).runs[runID(1)]
+	if r == nil || r.state.Phase != shoplakev1.RunState_RUN_STATE_QUEUED || r.state.Seq != s.Seq {
+		t.Fatalf("the run that goes on is %+v", r)
+	}
+	if err := c.log.append(t.Context(), r.state, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_CancelRequested{CancelRequested: &dispatchv1.CancelRequested{}}}); err != nil {
+		t.Fatal(err)
+	}
+	if r := c.takeOver(t).runs[runID(1)]; r == nil || r.state.Phase != shoplakev1.RunState_RUN_STATE_CANCELLING || r.state.Messages != 2 {
+		t.Errorf("the run that goes on is %+v", r)
+	}
+}
+
+// A checkpoint that is damaged, or that a newer program wrote, is as good as none.
+func TestCheckpointIsLeftAside(t *testing.T) {
+	t.Parallel()
+	c := newCoordinator(t)
+	s := c.log.write(t, runID(1), submitted("daily"), submitted("weekly"))
+	s.Notices = []string{"only the checkpoint says this"}
+	good, err := encodeCheckpoint(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"newer": newer(t, good), "damaged": append(good[:len(good)-1:len(good)-1], good[len(good)-1]^1)} {
+		if err := c.Bus.PutCheckpoint(t.Context(), runID(1), data); err != nil {
+			t.Fatal(err)
+		}
+		if s := c.log.write(t, runID(1)); s.Messages != 2 || len(s.Notices) > 0 || s.Submitted.GetFlow() != "weekly" {
+			t.Errorf("%s: the run is folded to %+v", name, s)
+		}
+	}
+	if err := c.Bus.PutCheckpoint(t.Context(), runID(1), good); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.log.write(t, runID(1)); len(s.Notices) != 1 {
+		t.Error("a good checkpoint is not read")
+	}
+}

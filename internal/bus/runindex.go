@@ -1,0 +1,139 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// RunIndex tells runs apart by names alone, so that nobody has to read the logs of those that have ended. It is never wrong in
+// the dangerous direction: where a mark is missing a run is looked at once more.
+type RunIndex struct {
+	// Logs says how many messages the log of each run has.
+	Logs map[string]uint64
+	// Ended says how many messages the logs of runs had that have ended. A log that has fewer lost its end in a power cut.
+	Ended map[string]uint64
+	// Archived are the runs that the lake's history of runs has.
+	Archived map[string]bool
+}
+
+// Subjects of the index: $KV.BUCKET.ended.RUN.MESSAGES and $KV.BUCKET.archived.RUN. The names are all that counts.
+const (
+	endedMark    = "$KV." + runIndexBucket + ".ended."
+	archivedMark = "$KV." + runIndexBucket + ".archived."
+)
+
+// RunIndex reads the index: two requests, however many runs there are.
+func (b *Bus) RunIndex(ctx context.Context) (*RunIndex, error) {
+	index := &RunIndex{Logs: map[string]uint64{}, Ended: map[string]uint64{}, Archived: map[string]bool{}}
+	// The marks first: a run that ends meanwhile counts as open, and is looked at.
+	marks, err := b.subjects(ctx, kvStream(runIndexBucket), "$KV."+runIndexBucket+".>")
+	if err != nil {
+		return nil, fmt.Errorf("read the index of runs: %w", err)
+	}
+	for subject := range marks {
+		if id, ok := strings.CutPrefix(subject, archivedMark); ok {
+			index.Archived[id] = true
+		} else if rest, ok := strings.CutPrefix(subject, endedMark); ok {
+			id, messages, _ := strings.Cut(rest, ".")
+			if n, err := strconv.ParseUint(messages, 10, 64); err == nil {
+				index.Ended[id] = max(index.Ended[id], n)
+			}
+		}
+	}
+	logs, err := b.subjects(ctx, runStream, runSubject+"*")
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	for subject, messages := range logs {
+		index.Logs[strings.TrimPrefix(subject, runSubject)] = messages
+	}
+	return index, nil
+}
+
+// HasEnded says that a run's log is marked as ended, and whole.
+func (i *RunIndex) HasEnded(runID string) bool {
+	n, ok := i.Ended[runID]
+	return ok && i.Logs[runID] >= n
+}
+
+// Open are the runs that have not ended as far as the index knows, the oldest first.
+func (i *RunIndex) Open() []string {
+	var ids []string
+	for id := range i.Logs {
+		if !i.HasEnded(id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// MarkEnded notes that a run has ended, after so many messages of its log.
+func (b *Bus) MarkEnded(ctx context.Context, runID string, messages uint64) error {
+	return b.mark(ctx, "note that run "+runID+" has ended", runID, endedMark+runID+"."+strconv.FormatUint(messages, 10))
+}
+
+// MarkArchived notes that the lake's history of runs has a run.
+func (b *Bus) MarkArchived(ctx context.Context, runID string) error {
+	return b.mark(ctx, "note that run "+runID+" is archived", runID, archivedMark+runID)
+}
+
+func (b *Bus) mark(ctx context.Context, what, runID, subject string) error {
+	if err := token("run id", runID); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return b.request(ctx, what, func(ctx context.Context) error {
+		_, err := b.js.Publish(ctx, subject, nil)
+		return err
+	})
+}
+
+// UnmarkEnded takes back that a run has ended.
+func (b *Bus) UnmarkEnded(ctx context.Context, runID string) error {
+	return b.forget(ctx, "note that run "+runID+" is open", runID, kvStream(runIndexBucket), endedMark+runID+".*")
+}
+
+// ForgetRun removes a run's log, its checkpoint and its marks; it may be called again where it failed.
+func (b *Bus) ForgetRun(ctx context.Context, runID string) error {
+	what := "remove the log of run " + runID
+	// The marks last: what is left of a run is found by them.
+	if err := b.forget(ctx, what, runID, runStream, runSubject+runID); err != nil {
+		return err
+	}
+	if err := b.RemoveCheckpoint(ctx, runID); err != nil {
+		return err
+	}
+	if err := b.forget(ctx, what, runID, kvStream(runIndexBucket), endedMark+runID+".*"); err != nil {
+		return err
+	}
+	return b.forget(ctx, what, runID, kvStream(runIndexBucket), archivedMark+runID)
+}
+
+func (b *Bus) forget(ctx context.Context, what, runID, stream, subject string) error {
+	if err := token("run id", runID); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return b.purge(ctx, what, stream, subject)
+}
+
+// subjects are those of a stream that match a filter, with the number of messages of each.
+func (b *Bus) subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	var subjects map[string]uint64
+	err = b.request(ctx, "list the subjects of stream "+stream, func(ctx context.Context) error {
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+		if err == nil {
+			subjects = info.State.Subjects
+		}
+		return err
+	})
+	return subjects, err
+}
