@@ -1,0 +1,152 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
+
+func TestOnEnded(t *testing.T) {
+	t.Parallel()
+	steps := []struct {
+		run, flow string
+		outcome   string
+		want      Kind
+	}{
+		{"01", "daily", "succeeded", ""},
+		{"02", "daily", "failed", Failed},
+		{"02", "daily", "failed", ""}, // heard again
+		{"03", "weekly", "succeeded", ""},
+		{"04", "daily", "failed", Failed},
+		{"05", "daily", "cancelled", ""},
+		{"06", "daily", "succeeded", Recovered},
+		{"04", "daily", "failed", ""}, // heard late
+		{"07", "daily", "succeeded", ""},
+		{"08", "weekly", "failed", Failed},
+	}
+	m := Memory{}
+	for i, s := range steps {
+		before := len(m.Flows)
+		n, next := OnEnded(m, Ended{RunID: s.run, Flow: s.flow, Failed: s.outcome == "failed", Succeeded: s.outcome == "succeeded",
+			Stage: "silver.orders", Class: "bad data", Message: "check net found 3 rows", At: noon}, "http://shop/runs/"+s.run)
+		if len(m.Flows) != before {
+			t.Errorf("step %d changed the memory that it was given", i)
+		}
+		m = next
+		if n == nil && s.want == "" {
+			continue
+		}
+		if n == nil || n.Kind != s.want {
+			t.Errorf("step %d: got %v, want %q", i, n, s.want)
+			continue
+		}
+		if !strings.Contains(n.Text, "/runs/"+s.run) || n.Kind == Failed && !(strings.Contains(n.Text, "bad data: check net found 3 rows") && strings.Contains(n.Title, "silver.orders")) {
+			t.Errorf("step %d says %q: %q", i, n.Title, n.Text)
+		}
+	}
+}
+
+func TestOnLate(t *testing.T) {
+	t.Parallel()
+	n, m := OnLate(Memory{}, "weekly", noon, "no inventory workbook", nil)
+	if n == nil || n.Kind != Late || !strings.Contains(n.Text, "no inventory workbook") {
+		t.Errorf("got %v", n)
+	}
+	if n, m = OnLate(m, "weekly", noon, "no inventory workbook", nil); n != nil {
+		t.Errorf("told twice: %v", n)
+	}
+	if n, _ = OnLate(m, "weekly", noon.AddDate(0, 0, 7), "", nil); n == nil {
+		t.Error("the next week is not told")
+	}
+}
+
+func TestChannelsTellNoSecrets(t *testing.T) {
+	t.Parallel()
+	for _, given := range [][]string{{"slack://hidden"}, {"=slack://hidden"}, {"a=nosuch://hidden@host"}, {"a=slack://hidden"}, {"a=logger://", "a=logger://"}} {
+		_, err := NewChannels(given)
+		if err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%v: %v", given, err)
+		}
+	}
+}
+
+// memoryStore is a store that loses the first save, as one does whose record somebody else changed.
+type memoryStore struct {
+	value    []byte
+	revision uint64
+}
+
+func (s *memoryStore) Load(context.Context) ([]byte, uint64, error) { return s.value, s.revision, nil }
+func (s *memoryStore) Save(_ context.Context, value []byte, revision uint64) error {
+	if revision != s.revision {
+		return errors.New("somebody else saved")
+	}
+	s.value, s.revision = value, revision+1
+	return nil
+}
+
+type ended []Ended
+
+func (e ended) WatchEnded(ctx context.Context, f func(Ended) error) error {
+	for _, one := range e {
+		if err := f(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestNotifierReachesAServer(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var got []string
+	refusals := 1
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if refusals > 0 {
+			refusals--
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		got = append(got, string(body))
+	}))
+	t.Cleanup(server.Close)
+	channels, err := NewChannels([]string{"ops=generic+" + server.URL + "?template=json"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &memoryStore{}
+	var log strings.Builder
+	n := &Notifier{Store: store, Sender: channels, PublicURL: "http://shop", Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Runs: ended{{RunID: "01", Flow: "daily", Failed: true, Stage: "bronze.orders", Class: "transient", Message: "disk full", At: noon},
+			{RunID: "02", Flow: "daily", Succeeded: true, At: noon}, {RunID: "03", Flow: "daily", Failed: true, Channels: []string{"nobody"}, At: noon}}}
+	for range 2 { // the second time as after a takeover: everything was told
+		if err := n.Run(t.Context()); err == nil {
+			t.Error("a watch that ends by itself is no error")
+		}
+	}
+	if len(got) != 2 || !strings.Contains(got[0], "disk full") || !strings.Contains(got[0], "http://shop/runs/01") || !strings.Contains(got[1], "works again") {
+		t.Errorf("people were told %q", got)
+	}
+	if !strings.Contains(log.String(), "no such channel") || strings.Contains(log.String(), server.URL) {
+		t.Errorf("the log says %s", log.String())
+	}
+	if !slices.Equal(channels.Names(), []string{"ops"}) {
+		t.Errorf("channels are %v", channels.Names())
+	}
+}
