@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/shoplake/shoplake/controlplane/flow"
 	"github.com/shoplake/shoplake/controlplane/health"
@@ -74,6 +75,8 @@ type ControlPlane struct {
 	ended   chan struct{}
 	done    chan struct{}
 	leads   atomic.Bool
+	// measured are the metrics, until it is closed.
+	measured metric.Registration
 }
 
 // Start opens the lake, connects to NATS, takes part in the election of the coordinator, and serves.
@@ -131,6 +134,10 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 		return nil, err
 	}
 	cp.register(c, coordinator, store, options)
+	if cp.measured, err = health.Measure(coordinator, c.Pool); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { err = errors.Join(err, cp.measured.Unregister()) })
 	paths := map[string]server.Handler{}
 	if c.Metrics != nil {
 		paths["/metrics"] = c.Metrics
@@ -210,5 +217,5 @@ func (cp *ControlPlane) Close() error {
 	<-cp.done
 	cp.kpis.Close()
 	cp.bus.Close()
-	return errors.Join(cp.lake.Close(), cp.scratch.Release())
+	return errors.Join(cp.measured.Unregister(), cp.lake.Close(), cp.scratch.Release())
 }

@@ -31,6 +31,10 @@ const (
 	heartbeat = 2 * time.Second
 	// finishWait is how long an acknowledgement is tried when the server is away.
 	finishWait = 10 * time.Second
+	// turn is how long a slot waits for a task before it shows that it still does; one that has shown nothing for stuckTurns of
+	// them takes no tasks any more, whatever the process says.
+	turn       = 20 * time.Second
+	stuckTurns = 4
 	// retryPause is how long a slot waits after it could not get a task.
 	retryPause = time.Second
 )
@@ -72,6 +76,8 @@ type Worker struct {
 	stop      context.CancelFunc // ends the pulling of tasks
 	kill      context.CancelFunc // ends the tasks too
 	killed    context.Context
+	slots     []*slot
+	draining  atomic.Bool
 
 	mu      sync.Mutex
 	current map[string]*attempt
@@ -82,6 +88,23 @@ type attempt struct {
 	name   string
 	runID  string
 	cancel context.CancelCauseFunc
+}
+
+// slot is a loop that takes tasks.
+type slot struct {
+	busy atomic.Bool
+	// turned is when it last began to wait for a task, in Unix nanoseconds.
+	turned atomic.Int64
+}
+
+// stuck says that a slot neither works nor waits for work: it counts as dead, though its process lives.
+func (s *slot) stuck(now time.Time) bool {
+	return !s.busy.Load() && now.Sub(time.Unix(0, s.turned.Load())) > stuckTurns*turn
+}
+
+// source is where tasks come from.
+type source interface {
+	Next(ctx context.Context) (*bus.Delivery, error)
 }
 
 // errCancelled is why a task ends whose run was cancelled.
@@ -122,7 +145,12 @@ func Start(ctx context.Context, c Config) (_ *Worker, err error) {
 		return nil, fmt.Errorf("attach to the lake in %s: %w", c.Warehouse, err)
 	}
 	w := &Worker{Config: c, bus: b, lake: l, scratch: own, pipelines: pipelinestore.New(b), started: time.Now(), done: make(chan struct{}), current: map[string]*attempt{}}
-	source, err := b.Tasks(ctx, c.Pool, bus.TaskOptions{AckWait: c.AckWait})
+	for range c.Slots {
+		s := &slot{}
+		s.turned.Store(time.Now().UnixNano())
+		w.slots = append(w.slots, s)
+	}
+	tasks, err := b.Tasks(ctx, c.Pool, bus.TaskOptions{AckWait: c.AckWait})
 	if err != nil {
 		b.Close()
 		return nil, fmt.Errorf("subscribe to the tasks of pool %s: %w", c.Pool, err)
@@ -141,7 +169,7 @@ func Start(ctx context.Context, c Config) (_ *Worker, err error) {
 		b.Close()
 		return nil, fmt.Errorf("register: %w", err)
 	}
-	go w.run(pulling, source, cancels)
+	go w.run(pulling, tasks, cancels)
 	return w, nil
 }
 
@@ -162,7 +190,9 @@ func (w *Worker) Done() <-chan struct{} { return w.done }
 
 // Close stops pulling and waits for the tasks under way until ctx ends; then these are given back. It returns when all is stopped.
 func (w *Worker) Close(ctx context.Context) error {
+	w.draining.Store(true)
 	w.stop()
+	w.tellAlive() // so that people see why it takes nothing more
 	select {
 	case <-w.done:
 		return nil
@@ -173,13 +203,24 @@ func (w *Worker) Close(ctx context.Context) error {
 	return nil
 }
 
-func (w *Worker) run(pulling context.Context, source *bus.TaskSource, cancels <-chan string) {
+// Alive says whether every slot works or waits for work.
+func (w *Worker) Alive() bool {
+	now := time.Now()
+	for _, s := range w.slots {
+		if s.stuck(now) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *Worker) run(pulling context.Context, tasks source, cancels <-chan string) {
 	defer close(w.done)
 	defer w.bus.Close()
 	defer w.kill()
 	var slots sync.WaitGroup
-	for range w.Slots {
-		slots.Go(func() { w.pull(pulling, source) })
+	for _, s := range w.slots {
+		slots.Go(func() { w.pull(pulling, s, tasks) })
 	}
 	idle := make(chan struct{})
 	go func() { slots.Wait(); close(idle) }()
@@ -191,6 +232,11 @@ func (w *Worker) run(pulling context.Context, source *bus.TaskSource, cancels <-
 			w.leave()
 			return
 		case <-tick.C:
+			if !w.Alive() {
+				// To live on would keep others from having its place.
+				w.Log.Error("a slot takes no tasks any more: the worker stops; start it again")
+				return
+			}
 			w.tellAlive()
 		case runID, ok := <-cancels:
 			if !ok {
@@ -222,17 +268,23 @@ func (w *Worker) leave() {
 	}
 }
 
-func (w *Worker) pull(ctx context.Context, source *bus.TaskSource) {
+func (w *Worker) pull(ctx context.Context, s *slot, tasks source) {
 	for ctx.Err() == nil {
-		d, err := source.Next(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				w.Log.Warn("could not get a task; trying again", "error", err)
-				pause(ctx, retryPause)
-			}
-			continue
+		s.turned.Store(time.Now().UnixNano())
+		waiting, cancel := context.WithTimeout(ctx, turn)
+		d, err := tasks.Next(waiting)
+		over := waiting.Err() != nil
+		cancel()
+		switch {
+		case err == nil:
+			s.busy.Store(true)
+			w.do(d)
+			s.turned.Store(time.Now().UnixNano())
+			s.busy.Store(false)
+		case !over:
+			w.Log.Warn("could not get a task; trying again", "error", err)
+			pause(ctx, retryPause)
 		}
-		w.do(d)
 	}
 }
 
@@ -262,7 +314,7 @@ func (w *Worker) status() *dispatchv1.WorkerStatus {
 	}
 	s := &dispatchv1.WorkerStatus{
 		ProtocolVersion: bus.Protocol, WorkerId: w.ID, Version: w.Version, Host: host, Pid: int32(os.Getpid()), Slots: int32(w.Slots),
-		MemoryLimitBytes: w.MemoryLimit, StartTime: timestamppb.New(w.started), Time: timestamppb.Now(), TasksDone: w.tasksDone.Load(), Pool: w.Pool,
+		MemoryLimitBytes: w.MemoryLimit, StartTime: timestamppb.New(w.started), Time: timestamppb.Now(), TasksDone: w.tasksDone.Load(), Pool: w.Pool, Draining: w.draining.Load(),
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

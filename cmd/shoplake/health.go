@@ -53,11 +53,7 @@ func printHealth(w io.Writer, out *format, h *shoplakev1.Health, list []*shoplak
 	for i := 11; i < len(g.columns); i++ {
 		g.columns[i].only = "json"
 	}
-	workers := &grid{columns: columns("worker", "host", "pid", "slots", "memory_limit_bytes:bytes", "tasks_done", "tasks", "version", "start_time", "heartbeat_time")}
-	for _, k := range list {
-		workers.add(id(k.GetName()), k.GetHost(), int64(k.GetPid()), int64(k.GetSlots()), k.GetMemoryLimitBytes(), k.GetTasksDone(), k.GetTasks(),
-			k.GetVersion(), at(k.GetStartTime()), at(k.GetHeartbeatTime()))
-	}
+	workers := workerGrid(list)
 	flows := &grid{columns: columns("flow", "last_run", "last_state", "last_end_time")}
 	for _, f := range h.GetFlows() {
 		flows.add(id(f.GetFlow()), nonEmpty(id(f.GetLastRun())), nonEmpty(word(f.GetLastState(), "RUN_STATE_")), at(f.GetLastEndTime()))

@@ -53,6 +53,7 @@ another one does its tasks. On SIGTERM it takes no more and ends what it has beg
 	if err := f.MarkHidden("ack-wait"); err != nil {
 		panic(err) // it was defined in the line above
 	}
+	f.StringVar(&v.listen, "listen", "", "address, host:port, to serve /healthz (is it alive?) and /metrics at, for supervisors (default: none)")
 	v.logs.flags(cmd)
 	return cmd
 }
@@ -67,6 +68,7 @@ type workerVerb struct {
 	id      string
 	drain   time.Duration
 	ackWait time.Duration
+	listen  string
 	logs    logFlags
 }
 
@@ -89,6 +91,13 @@ func (v *workerVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error {
 		return errors.Join(err, w.Close(ctx))
 	}
 	defer stopLines()
+	if v.listen != "" {
+		stop, err := serveProbes(ctx, v.listen, w.Alive, t)
+		if err != nil {
+			return errors.Join(err, w.Close(ctx))
+		}
+		defer stop()
+	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Worker %s takes tasks of the pool %s.\n", w.ID, v.pool)
 	return until(ctx, t.Logger(), "worker", w.Done(), func() error { return closeWorker(ctx, w, v.drain) })
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoplake/shoplake/controlplane/published"
 	"github.com/shoplake/shoplake/controlplane/runs"
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/bus"
 )
@@ -117,6 +118,16 @@ func judge(v *shoplakev1.Health) {
 	}
 }
 
+func stateOf(w *dispatchv1.WorkerStatus) shoplakev1.WorkerState {
+	switch {
+	case w.GetDraining():
+		return shoplakev1.WorkerState_WORKER_STATE_DRAINING
+	case len(w.GetTasks()) > 0:
+		return shoplakev1.WorkerState_WORKER_STATE_BUSY
+	}
+	return shoplakev1.WorkerState_WORKER_STATE_IDLE
+}
+
 // ListWorkers lists the workers that are alive.
 func (h *Handler) ListWorkers(ctx context.Context, _ *shoplakev1.ListWorkersRequest) (*shoplakev1.ListWorkersResponse, error) {
 	workers, err := h.Bus.Workers(ctx)
@@ -128,6 +139,7 @@ func (h *Handler) ListWorkers(ctx context.Context, _ *shoplakev1.ListWorkersRequ
 		response.Workers = append(response.Workers, &shoplakev1.Worker{
 			Name: "workers/" + w.GetWorkerId(), Version: w.GetVersion(), Host: w.GetHost(), Pid: w.GetPid(), Slots: w.GetSlots(), MemoryLimitBytes: w.GetMemoryLimitBytes(),
 			StartTime: w.GetStartTime(), HeartbeatTime: timestamppb.New(w.GetTime().AsTime()), Tasks: w.GetTasks(), TasksDone: w.GetTasksDone(),
+			Pool: w.GetPool(), State: stateOf(w),
 		})
 	}
 	return response, nil

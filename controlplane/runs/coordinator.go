@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
@@ -58,6 +59,8 @@ type Config struct {
 type Coordinator struct {
 	*planner
 	log *Log
+	// latest is nil while another control plane coordinates.
+	latest atomic.Pointer[Load]
 }
 
 // NewCoordinator returns a coordinator; Run starts it.
@@ -80,6 +83,7 @@ func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &leader{Coordinator: c, epoch: lease.Epoch(), runs: map[string]*running{}, done: make(chan outcome), ctx: ctx}
+	defer c.latest.Store(nil)
 	news, err := c.Bus.WatchNewRuns(ctx)
 	if err != nil {
 		return fmt.Errorf("watch for runs: %w", err)
@@ -156,6 +160,7 @@ func (l *leader) countSlots(ctx context.Context) {
 		slots += int64(w.GetSlots())
 	}
 	l.slots.Store(max(1, slots))
+	l.countLoad()
 }
 
 // onReports appends what workers said to the logs, and only then acknowledges it.

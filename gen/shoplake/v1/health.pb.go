@@ -75,6 +75,60 @@ func (HealthStatus) EnumDescriptor() ([]byte, []int) {
 	return file_shoplake_v1_health_proto_rawDescGZIP(), []int{0}
 }
 
+type WorkerState int32
+
+const (
+	WorkerState_WORKER_STATE_UNSPECIFIED WorkerState = 0
+	// Waits for tasks.
+	WorkerState_WORKER_STATE_IDLE WorkerState = 1
+	WorkerState_WORKER_STATE_BUSY WorkerState = 2
+	// Is being stopped: it ends what it has, or gives it back.
+	WorkerState_WORKER_STATE_DRAINING WorkerState = 3
+)
+
+// Enum value maps for WorkerState.
+var (
+	WorkerState_name = map[int32]string{
+		0: "WORKER_STATE_UNSPECIFIED",
+		1: "WORKER_STATE_IDLE",
+		2: "WORKER_STATE_BUSY",
+		3: "WORKER_STATE_DRAINING",
+	}
+	WorkerState_value = map[string]int32{
+		"WORKER_STATE_UNSPECIFIED": 0,
+		"WORKER_STATE_IDLE":        1,
+		"WORKER_STATE_BUSY":        2,
+		"WORKER_STATE_DRAINING":    3,
+	}
+)
+
+func (x WorkerState) Enum() *WorkerState {
+	p := new(WorkerState)
+	*p = x
+	return p
+}
+
+func (x WorkerState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WorkerState) Descriptor() protoreflect.EnumDescriptor {
+	return file_shoplake_v1_health_proto_enumTypes[1].Descriptor()
+}
+
+func (WorkerState) Type() protoreflect.EnumType {
+	return &file_shoplake_v1_health_proto_enumTypes[1]
+}
+
+func (x WorkerState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WorkerState.Descriptor instead.
+func (WorkerState) EnumDescriptor() ([]byte, []int) {
+	return file_shoplake_v1_health_proto_rawDescGZIP(), []int{1}
+}
+
 // Health is the state of the whole with the reasons for it.
 type Health struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -375,8 +429,11 @@ type Worker struct {
 	StartTime        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	HeartbeatTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=heartbeat_time,json=heartbeatTime,proto3" json:"heartbeat_time,omitempty"`
 	// What it does now: runs/{ulid}/stages/{table}/tasks/{id}.
-	Tasks         []string `protobuf:"bytes,9,rep,name=tasks,proto3" json:"tasks,omitempty"`
-	TasksDone     int64    `protobuf:"varint,10,opt,name=tasks_done,json=tasksDone,proto3" json:"tasks_done,omitempty"`
+	Tasks     []string `protobuf:"bytes,9,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	TasksDone int64    `protobuf:"varint,10,opt,name=tasks_done,json=tasksDone,proto3" json:"tasks_done,omitempty"`
+	// The pool that it takes tasks of.
+	Pool          string      `protobuf:"bytes,11,opt,name=pool,proto3" json:"pool,omitempty"`
+	State         WorkerState `protobuf:"varint,12,opt,name=state,proto3,enum=shoplake.v1.WorkerState" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -479,6 +536,20 @@ func (x *Worker) GetTasksDone() int64 {
 		return x.TasksDone
 	}
 	return 0
+}
+
+func (x *Worker) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *Worker) GetState() WorkerState {
+	if x != nil {
+		return x.State
+	}
+	return WorkerState_WORKER_STATE_UNSPECIFIED
 }
 
 type GetHealthRequest struct {
@@ -629,7 +700,7 @@ const file_shoplake_v1_health_proto_rawDesc = "" +
 	"\x06tables\x18\x02 \x01(\x05R\x06tables\x12\x12\n" +
 	"\x04rows\x18\x03 \x01(\x03R\x04rows\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\xd3\x02\n" +
+	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\x97\x03\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -643,7 +714,9 @@ const file_shoplake_v1_health_proto_rawDesc = "" +
 	"\x05tasks\x18\t \x03(\tR\x05tasks\x12\x1d\n" +
 	"\n" +
 	"tasks_done\x18\n" +
-	" \x01(\x03R\ttasksDone\"\x12\n" +
+	" \x01(\x03R\ttasksDone\x12\x12\n" +
+	"\x04pool\x18\v \x01(\tR\x04pool\x12.\n" +
+	"\x05state\x18\f \x01(\x0e2\x18.shoplake.v1.WorkerStateR\x05state\"\x12\n" +
 	"\x10GetHealthRequest\"\x14\n" +
 	"\x12ListWorkersRequest\"D\n" +
 	"\x13ListWorkersResponse\x12-\n" +
@@ -652,7 +725,12 @@ const file_shoplake_v1_health_proto_rawDesc = "" +
 	"\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10HEALTH_STATUS_OK\x10\x01\x12\x1a\n" +
 	"\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x16\n" +
-	"\x12HEALTH_STATUS_DOWN\x10\x032\xa2\x01\n" +
+	"\x12HEALTH_STATUS_DOWN\x10\x03*t\n" +
+	"\vWorkerState\x12\x1c\n" +
+	"\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11WORKER_STATE_IDLE\x10\x01\x12\x15\n" +
+	"\x11WORKER_STATE_BUSY\x10\x02\x12\x19\n" +
+	"\x15WORKER_STATE_DRAINING\x10\x032\xa2\x01\n" +
 	"\rHealthService\x12?\n" +
 	"\tGetHealth\x12\x1d.shoplake.v1.GetHealthRequest\x1a\x13.shoplake.v1.Health\x12P\n" +
 	"\vListWorkers\x12\x1f.shoplake.v1.ListWorkersRequest\x1a .shoplake.v1.ListWorkersResponseB\xa4\x01\n" +
@@ -670,37 +748,39 @@ func file_shoplake_v1_health_proto_rawDescGZIP() []byte {
 	return file_shoplake_v1_health_proto_rawDescData
 }
 
-var file_shoplake_v1_health_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_shoplake_v1_health_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_shoplake_v1_health_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_shoplake_v1_health_proto_goTypes = []any{
 	(HealthStatus)(0),             // 0: shoplake.v1.HealthStatus
-	(*Health)(nil),                // 1: shoplake.v1.Health
-	(*FlowHealth)(nil),            // 2: shoplake.v1.FlowHealth
-	(*LayerStorage)(nil),          // 3: shoplake.v1.LayerStorage
-	(*Worker)(nil),                // 4: shoplake.v1.Worker
-	(*GetHealthRequest)(nil),      // 5: shoplake.v1.GetHealthRequest
-	(*ListWorkersRequest)(nil),    // 6: shoplake.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),   // 7: shoplake.v1.ListWorkersResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(WorkerState)(0),              // 1: shoplake.v1.WorkerState
+	(*Health)(nil),                // 2: shoplake.v1.Health
+	(*FlowHealth)(nil),            // 3: shoplake.v1.FlowHealth
+	(*LayerStorage)(nil),          // 4: shoplake.v1.LayerStorage
+	(*Worker)(nil),                // 5: shoplake.v1.Worker
+	(*GetHealthRequest)(nil),      // 6: shoplake.v1.GetHealthRequest
+	(*ListWorkersRequest)(nil),    // 7: shoplake.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),   // 8: shoplake.v1.ListWorkersResponse
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_shoplake_v1_health_proto_depIdxs = []int32{
 	0,  // 0: shoplake.v1.Health.status:type_name -> shoplake.v1.HealthStatus
-	8,  // 1: shoplake.v1.Health.publish_time:type_name -> google.protobuf.Timestamp
-	2,  // 2: shoplake.v1.Health.flows:type_name -> shoplake.v1.FlowHealth
-	3,  // 3: shoplake.v1.Health.storage:type_name -> shoplake.v1.LayerStorage
-	8,  // 4: shoplake.v1.FlowHealth.last_end_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: shoplake.v1.Worker.start_time:type_name -> google.protobuf.Timestamp
-	8,  // 6: shoplake.v1.Worker.heartbeat_time:type_name -> google.protobuf.Timestamp
-	4,  // 7: shoplake.v1.ListWorkersResponse.workers:type_name -> shoplake.v1.Worker
-	5,  // 8: shoplake.v1.HealthService.GetHealth:input_type -> shoplake.v1.GetHealthRequest
-	6,  // 9: shoplake.v1.HealthService.ListWorkers:input_type -> shoplake.v1.ListWorkersRequest
-	1,  // 10: shoplake.v1.HealthService.GetHealth:output_type -> shoplake.v1.Health
-	7,  // 11: shoplake.v1.HealthService.ListWorkers:output_type -> shoplake.v1.ListWorkersResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	9,  // 1: shoplake.v1.Health.publish_time:type_name -> google.protobuf.Timestamp
+	3,  // 2: shoplake.v1.Health.flows:type_name -> shoplake.v1.FlowHealth
+	4,  // 3: shoplake.v1.Health.storage:type_name -> shoplake.v1.LayerStorage
+	9,  // 4: shoplake.v1.FlowHealth.last_end_time:type_name -> google.protobuf.Timestamp
+	9,  // 5: shoplake.v1.Worker.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: shoplake.v1.Worker.heartbeat_time:type_name -> google.protobuf.Timestamp
+	1,  // 7: shoplake.v1.Worker.state:type_name -> shoplake.v1.WorkerState
+	5,  // 8: shoplake.v1.ListWorkersResponse.workers:type_name -> shoplake.v1.Worker
+	6,  // 9: shoplake.v1.HealthService.GetHealth:input_type -> shoplake.v1.GetHealthRequest
+	7,  // 10: shoplake.v1.HealthService.ListWorkers:input_type -> shoplake.v1.ListWorkersRequest
+	2,  // 11: shoplake.v1.HealthService.GetHealth:output_type -> shoplake.v1.Health
+	8,  // 12: shoplake.v1.HealthService.ListWorkers:output_type -> shoplake.v1.ListWorkersResponse
+	11, // [11:13] is the sub-list for method output_type
+	9,  // [9:11] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_health_proto_init() }
@@ -713,7 +793,7 @@ func file_shoplake_v1_health_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_health_proto_rawDesc), len(file_shoplake_v1_health_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -1562,9 +1562,11 @@ type WorkerStatus struct {
 	StartTime        *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	Time             *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
 	// runs/{run}/stages/{table}/tasks/{task}
-	Tasks         []string `protobuf:"bytes,10,rep,name=tasks,proto3" json:"tasks,omitempty"`
-	TasksDone     int64    `protobuf:"varint,11,opt,name=tasks_done,json=tasksDone,proto3" json:"tasks_done,omitempty"`
-	Pool          string   `protobuf:"bytes,12,opt,name=pool,proto3" json:"pool,omitempty"`
+	Tasks     []string `protobuf:"bytes,10,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	TasksDone int64    `protobuf:"varint,11,opt,name=tasks_done,json=tasksDone,proto3" json:"tasks_done,omitempty"`
+	Pool      string   `protobuf:"bytes,12,opt,name=pool,proto3" json:"pool,omitempty"`
+	// It takes no more tasks: it is being stopped.
+	Draining      bool `protobuf:"varint,13,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1681,6 +1683,13 @@ func (x *WorkerStatus) GetPool() string {
 		return x.Pool
 	}
 	return ""
+}
+
+func (x *WorkerStatus) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 var File_shoplake_dispatch_v1_run_event_proto protoreflect.FileDescriptor
@@ -1822,7 +1831,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x1a<\n" +
 	"\x0eSnapshotsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x8e\x03\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xaa\x03\n" +
 	"\fWorkerStatus\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x18\n" +
@@ -1838,7 +1847,8 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	" \x03(\tR\x05tasks\x12\x1d\n" +
 	"\n" +
 	"tasks_done\x18\v \x01(\x03R\ttasksDone\x12\x12\n" +
-	"\x04pool\x18\f \x01(\tR\x04poolB\xdd\x01\n" +
+	"\x04pool\x18\f \x01(\tR\x04pool\x12\x1a\n" +
+	"\bdraining\x18\r \x01(\bR\bdrainingB\xdd\x01\n" +
 	"\x18com.shoplake.dispatch.v1B\rRunEventProtoP\x01Z@github.com/shoplake/shoplake/gen/shoplake/dispatch/v1;dispatchv1\xa2\x02\x03SDX\xaa\x02\x14Shoplake.Dispatch.V1\xca\x02\x14Shoplake\\Dispatch\\V1\xe2\x02 Shoplake\\Dispatch\\V1\\GPBMetadata\xea\x02\x16Shoplake::Dispatch::V1b\x06proto3"
 
 var (

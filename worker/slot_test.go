@@ -1,0 +1,42 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/shoplake/shoplake/internal/bus"
+)
+
+// deaf is a source that does not come back, whatever it is told.
+type deaf struct{ asked chan struct{} }
+
+func (d deaf) Next(context.Context) (*bus.Delivery, error) {
+	d.asked <- struct{}{}
+	select {}
+}
+
+func TestASlotThatTakesNoTasksIsDead(t *testing.T) {
+	t.Parallel()
+	w := &Worker{slots: []*slot{{}, {}}}
+	source := deaf{asked: make(chan struct{})}
+	for _, s := range w.slots {
+		go w.pull(t.Context(), s, source)
+		<-source.asked
+	}
+	if !w.Alive() {
+		t.Error("slots that wait for tasks count as dead")
+	}
+	now := time.Now()
+	if w.slots[0].stuck(now.Add(turn)) || !w.slots[0].stuck(now.Add((stuckTurns+1)*turn)) {
+		t.Errorf("a slot that does not come back must count as dead after %v", stuckTurns*turn)
+	}
+	w.slots[0].busy.Store(true)
+	if w.slots[0].stuck(now.Add(24 * time.Hour)) {
+		t.Error("a slot that works counts as dead")
+	}
+	w.slots[1].turned.Store(now.Add(-(stuckTurns + 1) * turn).UnixNano())
+	if w.Alive() {
+		t.Error("one dead slot is enough for a worker to be dead")
+	}
+}
