@@ -75,14 +75,16 @@ type leader struct {
 	*Coordinator
 	epoch uint64
 	runs  map[string]*running
-	done  chan outcome
-	ctx   context.Context
+	// jobs counts the actions that are under way, by run that is not dry, also of one that another coordinator has ended meanwhile.
+	jobs map[string]int
+	done chan outcome
+	ctx  context.Context
 }
 
 func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &leader{Coordinator: c, epoch: lease.Epoch(), runs: map[string]*running{}, done: make(chan outcome), ctx: ctx}
+	l := &leader{Coordinator: c, epoch: lease.Epoch(), runs: map[string]*running{}, jobs: map[string]int{}, done: make(chan outcome), ctx: ctx}
 	defer c.latest.Store(nil)
 	news, err := c.Bus.WatchNewRuns(ctx)
 	if err != nil {
@@ -274,8 +276,14 @@ func inTurn(a, b *running) int {
 }
 
 // mayStart says whether no older run is open: a table has one writing stage at a time, and runs that share tables wait for each
-// other. A dry run writes none: it starts beside a real one, and none waits for it.
+// other, and for what is still under way of one that another coordinator has ended: it could move published back. A dry run
+// writes none: it starts beside a real one, and none waits for it.
 func (l *leader) mayStart(r *running) bool {
+	for id := range l.jobs {
+		if id != r.state.RunID && !r.state.Dry() {
+			return false
+		}
+	}
 	dry := 0
 	for id, other := range l.runs {
 		queued := other.state.Phase == shoplakev1.RunState_RUN_STATE_QUEUED
@@ -310,6 +318,9 @@ func (l *leader) begin(ctx context.Context, r *running, a Action) {
 	}
 	job := l.job(r.state, a)
 	tries := r.tries[a.Key()]
+	if !r.state.Dry() {
+		l.jobs[r.state.RunID]++
+	}
 	go func() {
 		o := outcome{run: r, action: a}
 		if tries == 0 || wait(ctx, backoff(tries)) {
@@ -326,10 +337,13 @@ func (l *leader) begin(ctx context.Context, r *running, a Action) {
 
 // onOutcome appends what an action found, or decides what its failure means.
 func (l *leader) onOutcome(ctx context.Context, o outcome) error {
+	r := o.run
+	if l.jobs[r.state.RunID]--; l.jobs[r.state.RunID] <= 0 {
+		delete(l.jobs, r.state.RunID)
+	}
 	if o.err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	r := o.run
 	r.ended(o)
 	switch {
 	case errors.Is(o.err, lake.ErrMoved):
