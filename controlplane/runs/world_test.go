@@ -322,7 +322,7 @@ func (w *world) key(b []byte) []byte {
 		if num(int(c.epoch)); c.epoch == 0 {
 			continue
 		}
-		num(c.at.id, flag(c.behind), flag(c.fencing), len(c.jobs), len(c.out), len(c.tries))
+		num(c.at.id, bit(c.behind), bit(c.fencing), len(c.jobs), len(c.out), len(c.tries))
 		if c.hand != nil {
 			num(c.hand.id)
 		}
@@ -365,7 +365,7 @@ func (w *world) key(b []byte) []byte {
 		text(m.stage)
 		text(m.plan)
 		text(m.task)
-		num(int(m.release), flag(m.waiting), flag(m.acked), int(m.deliveries))
+		num(int(m.release), bit(m.waiting), bit(m.acked), int(m.deliveries))
 	}
 	busy := slices.Clone(w.workers)
 	slices.SortFunc(busy, func(a, c worker) int {
@@ -389,7 +389,7 @@ func (w *world) key(b []byte) []byte {
 	return b
 }
 
-func flag(b bool) int {
+func bit(b bool) int {
 	if b {
 		return 1
 	}
