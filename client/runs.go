@@ -22,7 +22,8 @@ type SubmitOptions struct {
 	From, To Date
 	// FullRefresh reads every file again and builds every table whole.
 	FullRefresh bool
-	// ValidateOnly stores and runs nothing; the run's planned stages say what would be built and why.
+	// ValidateOnly writes no table: workers read the files that are new, and the run's planned stages say what would be built and
+	// why. Submit then returns when that is known.
 	ValidateOnly bool
 	// RequestID is a UUID: the same one again is the same run. Where empty, Submit makes one, so that its own
 	// retries never start a second run.

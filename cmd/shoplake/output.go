@@ -43,6 +43,8 @@ type column struct {
 	only string
 	// sparse columns are left out of a table for people that has nothing in them.
 	sparse bool
+	// wide columns are not cut in a table for people, but go on in the next line; of once columns it shows a text only where it differs from the one above.
+	wide, once bool
 }
 
 // title is a column's name for people: values are shown with their unit there.
@@ -244,6 +246,9 @@ func plainCell(v any) string {
 // widestCell bounds a cell of a table for people; JSON and CSV have the whole.
 const widestCell = 72
 
+// widestText is where texts of wide columns go on in the next line.
+const widestText = 96
+
 func writeTable(w io.Writer, g *grid) error {
 	if len(g.rows) == 0 {
 		_, err := fmt.Fprintln(w, "(no rows)")
@@ -273,18 +278,28 @@ func writeTable(w io.Writer, g *grid) error {
 		if g.numeric(j) {
 			cfg.Align, cfg.AlignHeader = text.AlignRight, text.AlignRight
 		}
+		if c.wide {
+			cfg.WidthMax, cfg.WidthMaxEnforcer = widestText, text.WrapSoft
+		}
 		configs = append(configs, cfg)
 	}
 	t.AppendHeader(header)
 	t.SetColumnConfigs(configs)
-	for _, row := range g.rows {
+	for i, row := range g.rows {
 		var cells table.Row
 		for _, j := range shown {
 			unit := g.columns[j].unit
 			if unit == "currency" && money >= 0 {
 				unit, _ = row[money].(string)
 			}
-			cells = append(cells, shownCell(row[j], unit))
+			switch whole, isText := row[j].(string); {
+			case g.columns[j].once && i > 0 && row[j] == g.rows[i-1][j]:
+				cells = append(cells, "")
+			case g.columns[j].wide && isText:
+				cells = append(cells, oneLine(whole))
+			default:
+				cells = append(cells, shownCell(row[j], unit))
+			}
 		}
 		t.AppendRow(cells)
 	}
@@ -345,14 +360,18 @@ func shownCell(v any, unit string) string {
 	}
 }
 
-func cut(s string) string {
-	// Control characters would move the terminal's cursor.
-	s = strings.Map(func(r rune) rune {
+// oneLine is a text without control characters, which would move the terminal's cursor.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '·'
 		}
 		return r
 	}, strings.ToValidUTF8(s, "�"))
+}
+
+func cut(s string) string {
+	s = oneLine(s)
 	if text.StringWidthWithoutEscSequences(s) <= widestCell {
 		return s
 	}

@@ -222,7 +222,7 @@ func (s *screen) row(st *shoplakev1.Stage, widest int) string {
 		colour text.Colors
 	)
 	switch st.GetState() {
-	case shoplakev1.StageState_STAGE_STATE_SUCCEEDED:
+	case shoplakev1.StageState_STAGE_STATE_SUCCEEDED, shoplakev1.StageState_STAGE_STATE_PREVIEWED:
 		mark, colour = "✓", text.Colors{text.FgGreen}
 	case shoplakev1.StageState_STAGE_STATE_UP_TO_DATE:
 		mark, colour = "=", text.Colors{text.Faint}
@@ -250,7 +250,7 @@ func (s *screen) row(st *shoplakev1.Stage, widest int) string {
 func stageEnded(s shoplakev1.StageState) bool {
 	switch s {
 	case shoplakev1.StageState_STAGE_STATE_SUCCEEDED, shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, shoplakev1.StageState_STAGE_STATE_BLOCKED,
-		shoplakev1.StageState_STAGE_STATE_FAILED, shoplakev1.StageState_STAGE_STATE_CANCELLED:
+		shoplakev1.StageState_STAGE_STATE_FAILED, shoplakev1.StageState_STAGE_STATE_CANCELLED, shoplakev1.StageState_STAGE_STATE_PREVIEWED:
 		return true
 	default:
 		return false

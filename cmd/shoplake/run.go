@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/shoplake/shoplake/client"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
+
+// readingNote is after how long a dry run says that it reads files.
+const readingNote = 2 * time.Second
 
 func newRun() *cobra.Command {
 	var (
@@ -23,7 +27,10 @@ func newRun() *cobra.Command {
 		description = `Run a flow of the active pipeline: read new and changed files, build what is stale, and publish it.
 
 Without --wait the run's name is printed at once and the run goes on in the server. With --wait the command shows the
-stages as they go and ends when the run has; its status is 0 only if the run succeeded.`
+stages as they go and ends when the run has; its status is 0 only if the run succeeded.
+
+With --dry-run nothing is written: workers read the files that are new, and the command prints each partition that would be
+built, and why: which input changed, by which file.`
 	)
 	cmd := &cobra.Command{
 		Use:   "run FLOW",
@@ -39,6 +46,13 @@ stages as they go and ends when the run has; its status is 0 only if the run suc
 				return err
 			}
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
+				if dry {
+					// Reading much takes a while, and nothing else is to be seen of it.
+					reading := time.AfterFunc(readingNote, func() {
+						fmt.Fprintln(cmd.ErrOrStderr(), "Reading the files that are new, to see what they touch. Nothing is written; stop it with Ctrl-C.")
+					})
+					defer reading.Stop()
+				}
 				run, err := c.Submit(ctx, args[0], client.SubmitOptions{
 					From: days.from.Date, To: days.to.Date, FullRefresh: full, ValidateOnly: dry, RequestID: requestID,
 				})
@@ -101,37 +115,6 @@ func waitAndPrint(ctx context.Context, cmd *cobra.Command, c *client.Client, out
 	default:
 		return err
 	}
-}
-
-// printPlan shows what a dry run found: each stage, and the partitions with the reason for each.
-func printPlan(w io.Writer, out *format, run *shoplakev1.Run) error {
-	g := &grid{columns: append(columns("stage", "state", "partition", "reason"), column{name: "planned", only: "json"})}
-	if out.value == "json" {
-		g.columns[2].only, g.columns[3].only = "table", "json"
-	}
-	for _, s := range run.GetPlannedStages() {
-		if out.value == "json" {
-			planned := &grid{columns: columns("partition", "reason")}
-			for _, p := range s.GetPlanned() {
-				planned.add(p.GetPartition(), p.GetReason())
-			}
-			g.add(s.GetTable(), stageState(s.GetState()), nil, nonEmpty(s.GetReason()), planned)
-			continue
-		}
-		if len(s.GetPlanned()) == 0 {
-			g.add(s.GetTable(), stageState(s.GetState()), nil, nonEmpty(s.GetReason()), nil)
-		}
-		for _, p := range s.GetPlanned() {
-			g.add(s.GetTable(), stageState(s.GetState()), p.GetPartition(), p.GetReason(), nil)
-		}
-		if more := s.GetPlannedTotal() - int64(len(s.GetPlanned())); more > 0 {
-			g.add(s.GetTable(), stageState(s.GetState()), fmt.Sprintf("and %d more", more), nil, nil)
-		}
-	}
-	if err := out.print(w, g); err != nil {
-		return err
-	}
-	return printNotices(w, out, run)
 }
 
 func printNotices(w io.Writer, out *format, run *shoplakev1.Run) error {

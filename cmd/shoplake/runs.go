@@ -30,7 +30,8 @@ func newRunsList() *cobra.Command {
 		Use:   "list",
 		Short: "List runs, the newest first",
 		Example: `  shoplake runs list
-  shoplake runs list --filter 'state = FAILED' -o json`,
+  shoplake runs list --filter 'state = FAILED' -o json
+  shoplake runs list --filter 'dry_run = true'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {

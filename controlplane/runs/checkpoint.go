@@ -46,7 +46,7 @@ func checkpointDue(s *State, events int, stageEnded bool) bool {
 // endsStage says whether an event ends a stage, or begins its plan anew.
 func endsStage(e *dispatchv1.RunEvent) bool {
 	switch e.GetKind().(type) {
-	case *dispatchv1.RunEvent_StageCommitted, *dispatchv1.RunEvent_StageUpToDate, *dispatchv1.RunEvent_StageFailed, *dispatchv1.RunEvent_StageReset:
+	case *dispatchv1.RunEvent_StageCommitted, *dispatchv1.RunEvent_StagePreviewed, *dispatchv1.RunEvent_StageUpToDate, *dispatchv1.RunEvent_StageFailed, *dispatchv1.RunEvent_StageReset:
 		return true
 	}
 	return false
