@@ -144,7 +144,7 @@ func (l *Lake) commit(ctx context.Context, c Commit) (int64, error) {
 		return 0, err
 	}
 
-	tx := l.fenced(t, c.Epoch).NewTransaction()
+	tx := l.fenced(t, c.Epoch, unmoved{currentID(t)}).NewTransaction()
 	epoch := strconv.FormatUint(c.Epoch, 10)
 	if t.Properties()[EpochProperty] != epoch {
 		if err := tx.SetProperties(iceberg.Properties{EpochProperty: epoch}); err != nil {
@@ -262,26 +262,47 @@ func appendNothing(ctx context.Context, t *table.Table, tx *table.Transaction, s
 	return tx.Append(ctx, none, summary)
 }
 
-// fenced gives the table with a catalog that checks the epoch in the same step that changes the table.
-func (l *Lake) fenced(t *table.Table, epoch uint64) *table.Table {
-	return table.New(t.Identifier(), t.Metadata(), t.MetadataLocation(), t.FS, fencedCatalog{l.cat, epoch})
+// fenced gives the table with a catalog that checks the epoch, and what else is required, in the same step that changes the table.
+func (l *Lake) fenced(t *table.Table, epoch uint64, requirements ...table.Requirement) *table.Table {
+	return table.New(t.Identifier(), t.Metadata(), t.MetadataLocation(), t.FS, fencedCatalog{l.commits, epoch, requirements})
 }
 
 // fencedCatalog adds a requirement to each commit: the catalog checks it against the metadata that it then replaces by
 // compare-and-set, so that no fence can come in between.
 type fencedCatalog struct {
 	table.CatalogIO
-	epoch uint64
+	epoch    uint64
+	required []table.Requirement
 }
 
 func (f fencedCatalog) CommitTable(ctx context.Context, ident table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
 	var meta table.Metadata
 	var location string
 	err := failpoint.Around(ctx, failpoint.CommitCatalog, func() (err error) {
-		meta, location, err = f.CatalogIO.CommitTable(ctx, ident, append(slices.Clone(reqs), notFenced{f.epoch}), updates)
+		meta, location, err = f.CatalogIO.CommitTable(ctx, ident, slices.Concat(f.required, reqs, []table.Requirement{notFenced{f.epoch}}), updates)
 		return err
 	})
 	return meta, location, err
+}
+
+// errUnderneath says that a table moved after a commit had looked at it: it has to look again.
+var errUnderneath = errors.New("the table moved meanwhile")
+
+// unmoved requires that a table's snapshot is still the one that a commit looked at. The library asks for that too, but where a
+// table's properties let it retry by itself, it puts the change on whatever it then finds, even on the same commit by another.
+type unmoved struct{ snapshot int64 }
+
+func (unmoved) GetType() string { return "shoplake-assert-unmoved" }
+
+func (u unmoved) Validate(meta table.Metadata) error {
+	var current int64
+	if meta != nil && meta.CurrentSnapshot() != nil {
+		current = meta.CurrentSnapshot().SnapshotID
+	}
+	if current != u.snapshot {
+		return fmt.Errorf("%w: its snapshot is %d, it was %d", errUnderneath, current, u.snapshot)
+	}
+	return nil
 }
 
 // notFenced requires that a table has seen no higher epoch.
@@ -366,7 +387,7 @@ func retry(ctx context.Context, attempt func() error) error {
 // conflict says whether an error means that another writer came first. The SQL catalog has no type for all of them.
 func conflict(err error) bool {
 	text := err.Error()
-	return errors.Is(err, table.ErrCommitFailed) || errors.Is(err, catalog.ErrTableAlreadyExists) ||
+	return errors.Is(err, errUnderneath) || errors.Is(err, table.ErrCommitFailed) || errors.Is(err, catalog.ErrTableAlreadyExists) ||
 		strings.Contains(text, "requirement failed") || strings.Contains(text, "database is locked") || strings.Contains(text, "SQLITE_BUSY")
 }
 

@@ -41,7 +41,7 @@ func (l *Lake) Expire(ctx context.Context, name string, ids []int64, epoch uint6
 		if expired = len(gone); expired == 0 {
 			return nil
 		}
-		_, _, err = fencedCatalog{l.cat, epoch}.CommitTable(ctx, t.Identifier(),
+		_, _, err = fencedCatalog{l.commits, epoch, nil}.CommitTable(ctx, t.Identifier(),
 			[]table.Requirement{table.AssertTableUUID(t.Metadata().TableUUID()), table.AssertRefSnapshotID(table.MainBranch, &current)},
 			[]table.Update{table.NewRemoveSnapshotsUpdate(gone, false)})
 		return err

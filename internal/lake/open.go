@@ -15,6 +15,7 @@ import (
 
 	"github.com/apache/iceberg-go"
 	icebergsql "github.com/apache/iceberg-go/catalog/sql"
+	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 	_ "modernc.org/sqlite" // the driver "sqlite" of the catalog
 )
@@ -58,6 +59,8 @@ type Lake struct {
 	root      *os.Root
 	db        *sql.DB
 	cat       *icebergsql.Catalog
+	// commits is the catalog as commits reach it.
+	commits   table.CatalogIO
 	manifests *manifestCache
 	closeOnce sync.Once
 	closeErr  error
@@ -201,6 +204,7 @@ func (l *Lake) openCatalog(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open catalog %s: %w", l.catalog, err)
 	}
+	l.commits = l.cat
 	return nil
 }
 

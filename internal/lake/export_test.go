@@ -1,0 +1,27 @@
+package lake
+
+import (
+	"context"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+)
+
+// Interpose lets a test come between a commit's look at the table and the catalog's compare-and-set: where a coordinator sleeps.
+func (l *Lake) Interpose(between func(table.CatalogIO) table.CatalogIO) {
+	l.commits = between(l.commits)
+}
+
+// SetProperty sets a table's property, as another program may.
+func (l *Lake) SetProperty(ctx context.Context, name, key, value string) error {
+	t, err := l.load(ctx, name)
+	if err != nil {
+		return err
+	}
+	tx := t.NewTransaction()
+	if err := tx.SetProperties(iceberg.Properties{key: value}); err != nil {
+		return err
+	}
+	_, err = tx.Commit(ctx)
+	return err
+}
