@@ -53,7 +53,9 @@ func gatherFacts(s *State, table string) facts {
 		f.snapshots = map[string]int64{}
 	}
 	for _, st := range s.Stages {
-		maps.Copy(f.snapshots, st.Snapshots)
+		if !st.Settled {
+			maps.Copy(f.snapshots, st.Snapshots)
+		}
 		f.stages = append(f.stages, st.Table)
 	}
 	if s.Dry() {
@@ -105,6 +107,8 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 			return l.commit(ctx, f)
 		case Publish:
 			return l.publish(ctx, f)
+		case Resume:
+			return l.resume(ctx)
 		case Finish:
 			if f.submitted.GetDryRun() {
 				l.sweep(ctx, f)
@@ -150,6 +154,15 @@ func (l *leader) start(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 		started.Notices = append(started.Notices, fmt.Sprintf("run %s is under way: what it had not built when the dry run began is told as still to be built", strings.Join(f.beside, ", ")))
 	}
 	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Started{Started: started}}}, nil
+}
+
+// resume pins the tables as they are now, for a run that was overtaken.
+func (l *leader) resume(ctx context.Context) ([]*dispatchv1.RunEvent, error) {
+	pinned, err := l.pin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Resumed{Resumed: &dispatchv1.RunResumed{Epoch: l.epoch, Pinned: pinned}}}}, nil
 }
 
 // gather lists what the winning attempts staged, and goes on to the table's checks or, where it has none, to its commit.

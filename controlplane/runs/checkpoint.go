@@ -136,14 +136,14 @@ func foldedRun(s *State) *dispatchv1.FoldedRun {
 	r := &dispatchv1.FoldedRun{
 		RunId: s.RunID, Sequence: s.Seq, Messages: s.Messages, Submitted: s.Submitted, Phase: int32(s.Phase), Epoch: s.Epoch, Pinned: s.Pinned,
 		Notices: s.Notices, Publishing: s.Publishing, PublishedVersion: s.PublishedVersion, Failure: s.Failure.folded(),
-		CreateTime: timestamp(s.Created), StartTime: timestamp(s.Started), EndTime: timestamp(s.Ended),
+		Suspended: s.Suspended, CreateTime: timestamp(s.Created), StartTime: timestamp(s.Started), EndTime: timestamp(s.Ended),
 	}
 	for _, st := range s.Stages {
 		r.Stages = append(r.Stages, &dispatchv1.FoldedStage{
 			Table: st.Table, DependsOn: st.DependsOn, State: int32(st.State), Planned: st.Planned, Tasks: foldedTasks(st.Tasks), Check: foldedTask(st.Check),
 			Checking: st.Checking, StagedPath: st.StagedPath, StagedSha256: st.StagedSHA256, Committing: st.Committing, Snapshots: st.Snapshots,
 			Reason: st.Reason, Failure: st.Failure.folded(), StartTime: timestamp(st.Started), EndTime: timestamp(st.Ended), Plans: st.Plans,
-			Former: foldedTasks(st.Former),
+			Former: foldedTasks(st.Former), Settled: st.Settled,
 		})
 	}
 	return r
@@ -185,6 +185,7 @@ func unfoldRun(r *dispatchv1.FoldedRun) *State {
 	s := NewState(r.GetRunId())
 	s.Seq, s.Messages, s.Submitted, s.Phase, s.Epoch, s.Pinned = r.GetSequence(), r.GetMessages(), r.GetSubmitted(), shoplakev1.RunState(r.GetPhase()), r.GetEpoch(), r.GetPinned()
 	s.Notices, s.Publishing, s.PublishedVersion, s.Failure = r.GetNotices(), r.GetPublishing(), r.GetPublishedVersion(), unfoldFailure(r.GetFailure())
+	s.Suspended = r.GetSuspended()
 	s.Created, s.Started, s.Ended = moment(r.GetCreateTime()), moment(r.GetStartTime()), moment(r.GetEndTime())
 	for _, f := range r.GetStages() {
 		st := &Stage{
@@ -192,11 +193,12 @@ func unfoldRun(r *dispatchv1.FoldedRun) *State {
 			Check: unfoldTask(f.GetCheck()), Checking: f.GetChecking(), StagedPath: f.GetStagedPath(), StagedSHA256: f.GetStagedSha256(),
 			Committing: f.GetCommitting(), Snapshots: f.GetSnapshots(), Reason: f.GetReason(), Failure: unfoldFailure(f.GetFailure()),
 			Started: moment(f.GetStartTime()), Ended: moment(f.GetEndTime()), Plans: f.GetPlans(), Former: unfoldTasks(f.GetFormer()),
-			tasks: map[string]*Task{},
+			Settled: f.GetSettled(), tasks: map[string]*Task{},
 		}
 		for _, t := range st.Tasks {
 			st.tasks[t.ID] = t
 		}
+		st.recount()
 		s.Stages = append(s.Stages, st)
 		s.stages[st.Table] = st
 	}

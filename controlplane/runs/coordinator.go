@@ -77,8 +77,10 @@ type leader struct {
 	runs  map[string]*running
 	// jobs counts the actions that are under way, by run that is not dry, also of one that another coordinator has ended meanwhile.
 	jobs map[string]int
-	done chan outcome
-	ctx  context.Context
+	// clock is how far the fair queue has come.
+	clock float64
+	done  chan outcome
+	ctx   context.Context
 }
 
 func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
@@ -227,76 +229,76 @@ func (l *leader) letGo(r *running) {
 	}
 }
 
-// advanceAll begins whatever is to be done next in every run: dry runs first, which somebody waits for, but in no more than half
-// of the tasks that may be out; then the oldest.
+// advanceAll begins whatever is to be done next in every run.
 func (l *leader) advanceAll(ctx context.Context) error {
 	open := make([]*running, 0, len(l.runs))
-	out, dry := 0, 0
+	now := time.Now()
 	for _, r := range l.runs {
+		r.now = now
+		l.place(ctx, r)
 		open = append(open, r)
-		n := r.released()
-		if out += n; r.state.Dry() {
-			dry += n
-		}
 	}
 	slices.SortFunc(open, inTurn)
-	most := releasedPerSlot * int(l.slots.Load())
+	granted := grant(open, int(l.slots.Load()), &l.clock)
 	for _, r := range open {
 		if err := l.purgeCancelled(ctx, r); err != nil {
 			return err
 		}
-		before, limit := out, most
-		if r.state.Dry() {
-			limit = min(most, out+max(0, max(1, most/2)-dry))
-		}
-		todo := r.todo(&out, limit)
-		if r.state.Dry() {
-			dry += out - before
-		}
-		for _, a := range todo {
-			if a.Kind == Start && !l.mayStart(r) {
-				continue
+		released := 0
+		for _, a := range r.todo(&released, granted[r]) {
+			switch a.Kind {
+			case Start:
+				ok, overtaken := admit(open, l.jobs, r)
+				if !ok {
+					continue
+				}
+				for _, o := range overtaken {
+					if err := l.suspend(ctx, o, r); err != nil {
+						return err
+					}
+				}
+			case Plan, Resume:
+				if held(open, r) {
+					continue
+				}
 			}
-			r.busy[a.Key()] = true
+			r.begins(a)
 			l.begin(ctx, r, a)
 		}
 	}
 	return nil
 }
 
-// inTurn orders runs as they take what is free.
-func inTurn(a, b *running) int {
-	if a.state.Dry() != b.state.Dry() {
-		if a.state.Dry() {
-			return -1
-		}
-		return 1
+// place finds out which tables a run writes and how urgent it is.
+func (l *leader) place(ctx context.Context, r *running) {
+	if r.tables != nil {
+		return
 	}
-	return strings.Compare(a.state.RunID, b.state.RunID)
+	r.rank = ordinary
+	if r.state.Submitted.GetTrigger() == shoplakev1.Trigger_TRIGGER_BACKFILL.String() {
+		r.rank = background
+	}
+	p, err := l.Pipelines.Get(ctx, r.state.Submitted.GetPipelineDigest())
+	if err != nil {
+		l.Log.DebugContext(ctx, "it is not known yet which tables a run writes", "run", r.state.RunID, "error", err)
+		return // it counts as writing all; its start says what is wrong
+	}
+	flow := p.Flow(r.state.Submitted.GetFlow())
+	if flow == nil {
+		r.tables = map[string]bool{}
+		return
+	}
+	r.tables = tableSet(p.TablesOf(flow))
 }
 
-// mayStart says whether no older run is open: a table has one writing stage at a time, and runs that share tables wait for each
-// other, and for what is still under way of one that another coordinator has ended: it could move published back. A dry run
-// writes none: it starts beside a real one, and none waits for it.
-func (l *leader) mayStart(r *running) bool {
-	for id := range l.jobs {
-		if id != r.state.RunID && !r.state.Dry() {
-			return false
+// suspend notes that a run is overtaken by another.
+func (l *leader) suspend(ctx context.Context, r, by *running) error {
+	return l.append(ctx, r, func() []*dispatchv1.RunEvent {
+		if r.state.Suspended {
+			return nil
 		}
-	}
-	dry := 0
-	for id, other := range l.runs {
-		queued := other.state.Phase == shoplakev1.RunState_RUN_STATE_QUEUED
-		switch {
-		case other == r:
-		case other.state.Dry() && !queued:
-			dry++
-		case other.state.Dry() || r.state.Dry():
-		case id < r.state.RunID && !other.state.Terminal(), !queued:
-			return false
-		}
-	}
-	return !r.state.Dry() || dry < dryRunsAtOnce
+		return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Suspended{Suspended: &dispatchv1.RunSuspended{By: by.state.RunID}}}}
+	})
 }
 
 func (l *leader) purgeCancelled(ctx context.Context, r *running) error {

@@ -3,6 +3,8 @@ package runs
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
@@ -25,12 +27,21 @@ type running struct {
 	recorded map[string]bool
 	// purged says that a cancelled run's waiting tasks were taken out of the queue.
 	purged bool
+	// out are the releases whose task has not begun, as far as is known, by key.
+	out map[string]releasedTask
+	// now is the time that the leader decides at; a task that is to wait longer is not released. Zero: none waits.
+	now time.Time
+	// rank and tables say beside whom the run may be under way, and whom it goes before.
+	rank   rank
+	tables map[string]bool
+	// virtual is how far the run has come in the fair queue.
+	virtual float64
 	// unkept counts the events since the last checkpoint.
 	unkept int
 }
 
 func newRunning(runID string) *running {
-	return &running{state: NewState(runID), busy: map[string]bool{}, tries: map[string]int{}, recorded: map[string]bool{}}
+	return &running{state: NewState(runID), busy: map[string]bool{}, tries: map[string]int{}, recorded: map[string]bool{}, out: map[string]releasedTask{}}
 }
 
 // outcome is what became of an action.
@@ -45,7 +56,7 @@ type outcome struct {
 // tasks that are out, within the limit.
 func (r *running) todo(out *int, limit int) []Action {
 	var actions []Action
-	for _, a := range Next(r.state) {
+	for _, a := range next(r.state, max(0, limit-*out), r.passes) {
 		if r.busy[a.Key()] {
 			continue
 		}
@@ -60,18 +71,48 @@ func (r *running) todo(out *int, limit int) []Action {
 	return actions
 }
 
+// passes says whether a task that waits is not to be released now: it is out already, or failed a moment ago.
+func (r *running) passes(st *Stage, t *Task) bool {
+	return r.busy[releasing(st, t).Key()] || !r.now.IsZero() && t.Failures > 0 && t.due(r.state.RunID, st.Table).After(r.now)
+}
+
+// releasedTask is a task that was put into the work queue.
+type releasedTask struct {
+	stage, task string
+	release     uint32
+}
+
+// begins notes that an action is under way.
+func (r *running) begins(a Action) {
+	r.busy[a.Key()] = true
+	if a.Kind == Release {
+		r.out[a.Key()] = releasedTask{a.Stage, a.Task, a.ReleaseNumber}
+	}
+}
+
 // released counts the tasks that are out. Those of a stage that has ended are not: nobody waits for them, and what becomes of
 // them is not folded any more.
 func (r *running) released() int {
 	n := 0
+	for key, out := range r.out {
+		st := r.state.Stage(out.stage)
+		if st == nil || st.Terminal() {
+			continue
+		}
+		if t := st.Task(out.task); t == nil || t.State != queued || releasing(st, t).Key() != key {
+			delete(r.out, key)
+			delete(r.busy, key)
+			continue
+		}
+		n++
+	}
 	for _, st := range r.state.Stages {
 		if st.Terminal() {
 			continue
 		}
-		for _, t := range st.all() {
-			if t.State == shoplakev1.TaskState_TASK_STATE_RUNNING || t.State == shoplakev1.TaskState_TASK_STATE_QUEUED && r.busy[releasing(st, t).Key()] {
-				n++
-			}
+		n += st.tally.count[shoplakev1.TaskState_TASK_STATE_RUNNING]
+		if st.Check != nil && st.Check.State == shoplakev1.TaskState_TASK_STATE_RUNNING {
+			n++
 		}
 	}
 	return n
@@ -87,6 +128,7 @@ func (r *running) ended(o outcome) {
 	}
 	if o.err != nil || o.action.Kind != Release {
 		delete(r.busy, key)
+		delete(r.out, key)
 	}
 }
 
@@ -120,10 +162,13 @@ func (r *running) decide(o outcome) ([]*dispatchv1.RunEvent, error) {
 
 // wants says whether the state still asks for an action.
 func (r *running) wants(a Action) bool {
-	for _, next := range Next(r.state) {
-		if next.Key() == a.Key() {
-			return true
+	if a.Kind == Release {
+		st := r.state.Stage(a.Stage)
+		if st == nil || st.State != shoplakev1.StageState_STAGE_STATE_RUNNING && st.State != shoplakev1.StageState_STAGE_STATE_CHECKING {
+			return false
 		}
+		t := st.Task(a.Task)
+		return t != nil && t.State == queued && releasing(st, t).Key() == a.Key()
 	}
-	return false
+	return slices.ContainsFunc(next(r.state, 0, nil), func(n Action) bool { return n.Key() == a.Key() })
 }

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
@@ -35,6 +36,8 @@ const (
 	Finish
 	// Fail fails a stage: its checks found rows.
 	Fail
+	// Resume pins the snapshots of all tables again, for a run that another one overtook.
+	Resume
 	// Preview closes a stage of a dry run: what would be built is known, and nothing of it is checked or committed.
 	Preview
 )
@@ -66,7 +69,10 @@ func releasing(st *Stage, t *Task) Action {
 }
 
 // Next says what is to be done, given the state. It is pure: the same state gives the same actions.
-func Next(s *State) []Action {
+func Next(s *State) []Action { return next(s, math.MaxInt, nil) }
+
+// next is Next with no more than so many releases of each stage, of tasks that are not to be passed over.
+func next(s *State, releases int, pass func(*Stage, *Task) bool) []Action {
 	switch {
 	case s.Submitted == nil || s.Terminal():
 		return nil
@@ -74,13 +80,15 @@ func Next(s *State) []Action {
 		return []Action{{Kind: Start}}
 	case s.Publishing:
 		return []Action{{Kind: Publish}}
+	case s.Suspended && s.Phase == shoplakev1.RunState_RUN_STATE_RUNNING:
+		return []Action{{Kind: Resume}}
 	}
 	var actions []Action
 	terminal, good := true, true
 	for _, st := range s.Stages {
 		terminal = terminal && st.Terminal()
 		good = good && st.Good()
-		actions = append(actions, nextOfStage(s, st)...)
+		actions = append(actions, nextOfStage(s, st, releases, pass)...)
 	}
 	if !terminal {
 		return actions
@@ -96,7 +104,7 @@ func Next(s *State) []Action {
 	return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_FAILED}}
 }
 
-func nextOfStage(s *State, st *Stage) []Action {
+func nextOfStage(s *State, st *Stage, releases int, pass func(*Stage, *Task) bool) []Action {
 	switch st.State {
 	case shoplakev1.StageState_STAGE_STATE_WAITING:
 		for _, d := range st.DependsOn {
@@ -106,21 +114,16 @@ func nextOfStage(s *State, st *Stage) []Action {
 		}
 		return []Action{{Kind: Plan, Stage: st.Table, PlanNumber: st.Plans + 1}}
 	case shoplakev1.StageState_STAGE_STATE_RUNNING:
-		var actions []Action
-		done := 0
-		for _, t := range st.Tasks {
-			switch t.State {
-			case shoplakev1.TaskState_TASK_STATE_QUEUED:
-				actions = append(actions, releasing(st, t))
-			case shoplakev1.TaskState_TASK_STATE_SUCCEEDED:
-				done++
+		if st.tally.count[succeeded] == len(st.Tasks) {
+			kind := Gather
+			if s.Dry() {
+				kind = Preview
 			}
+			return []Action{{Kind: kind, Stage: st.Table, PlanNumber: st.Plans}}
 		}
-		switch {
-		case done == len(st.Tasks) && s.Dry():
-			return []Action{{Kind: Preview, Stage: st.Table, PlanNumber: st.Plans}}
-		case done == len(st.Tasks):
-			return []Action{{Kind: Gather, Stage: st.Table, PlanNumber: st.Plans}}
+		var actions []Action
+		for _, t := range st.waiting(releases, pass) {
+			actions = append(actions, releasing(st, t))
 		}
 		return actions
 	case shoplakev1.StageState_STAGE_STATE_CHECKING:

@@ -30,6 +30,8 @@ type State struct {
 	Stages []*Stage
 	// Notices are what a person should know though nothing failed.
 	Notices []string
+	// Suspended says that another run overtook this one, between two stages: it goes on from what the tables are afterwards.
+	Suspended bool
 	// Publishing says that every stage is done and `published` is being moved.
 	Publishing       bool
 	PublishedVersion uint64
@@ -59,16 +61,19 @@ type Stage struct {
 	// Committing is the epoch under which the commit was announced.
 	Committing uint64
 	Snapshots  map[string]int64
-	Reason     string
-	Failure    *Failure
-	Started    time.Time
-	Ended      time.Time
+	// Settled says that the run's pinned snapshots hold what the stage wrote, or what a run wrote after it.
+	Settled bool
+	Reason  string
+	Failure *Failure
+	Started time.Time
+	Ended   time.Time
 	// Plans counts how often the stage was planned.
 	Plans uint32
 	// Former are the tasks of plans that were given up.
 	Former []*Task
 
 	tasks map[string]*Task
+	tally tally
 }
 
 // Task is what one worker does at a time.
@@ -248,6 +253,13 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 		})
 	case *dispatchv1.RunEvent_CancelRequested:
 		s.cancel(at)
+	case *dispatchv1.RunEvent_Suspended:
+		if s.Phase == shoplakev1.RunState_RUN_STATE_RUNNING {
+			s.Suspended = true
+			s.Notices = append(s.Notices, "run "+k.Suspended.GetBy()+" went first")
+		}
+	case *dispatchv1.RunEvent_Resumed:
+		s.resume(k.Resumed)
 	case *dispatchv1.RunEvent_Publishing:
 		// A cancel that came first holds: the announcement was written by somebody who had not seen it.
 		s.Publishing = s.Publishing || s.Phase == shoplakev1.RunState_RUN_STATE_RUNNING
@@ -266,6 +278,14 @@ func (s *State) start(k *dispatchv1.RunStarted, at time.Time) {
 		st := &Stage{Table: n.GetTable(), DependsOn: n.GetDependsOn(), State: shoplakev1.StageState_STAGE_STATE_WAITING}
 		s.Stages = append(s.Stages, st)
 		s.stages[st.Table] = st
+	}
+}
+
+// resume lets a run go on from what the tables are by now: those that it wrote may have moved.
+func (s *State) resume(k *dispatchv1.RunResumed) {
+	s.Suspended, s.Pinned = false, k.GetPinned()
+	for _, st := range s.Stages {
+		st.Settled = st.Terminal()
 	}
 }
 
@@ -288,10 +308,11 @@ func (st *Stage) plan(k *dispatchv1.StagePlanned, at time.Time) {
 	}
 	st.Tasks, st.tasks = nil, map[string]*Task{}
 	for _, id := range k.GetTaskIds() {
-		t := &Task{ID: id, State: shoplakev1.TaskState_TASK_STATE_QUEUED, Release: 1, QueuedAt: at}
+		t := &Task{ID: id, State: queued, Release: 1, QueuedAt: at}
 		st.Tasks = append(st.Tasks, t)
 		st.tasks[id] = t
 	}
+	st.recount()
 }
 
 func (st *Stage) reset(reason string) {
@@ -299,6 +320,7 @@ func (st *Stage) reset(reason string) {
 	st.Former = append(st.Former, st.all()...)
 	st.Planned, st.Tasks, st.tasks, st.Check, st.Checking = nil, nil, nil, nil, nil
 	st.StagedPath, st.StagedSHA256, st.Committing = "", "", 0
+	st.recount()
 }
 
 // report folds what a worker said of an attempt, and tells whether it is the result of the task: the first one recorded wins.
@@ -336,19 +358,21 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 	switch o := r.GetOutcome().(type) {
 	case *dispatchv1.TaskReport_Started:
 		if r.GetRelease() >= t.Release {
-			t.State = shoplakev1.TaskState_TASK_STATE_RUNNING
+			st.to(t, shoplakev1.TaskState_TASK_STATE_RUNNING)
 		}
 	case *dispatchv1.TaskReport_Succeeded:
-		t.State, t.Done, t.Failure = shoplakev1.TaskState_TASK_STATE_SUCCEEDED, o.Succeeded, nil
+		st.to(t, succeeded)
+		t.Done, t.Failure = o.Succeeded, nil
 		return true
 	case *dispatchv1.TaskReport_Failed:
 		t.Failures++
 		t.Failure = &Failure{Class: o.Failed.GetClass(), Stage: st.Table, Message: o.Failed.GetMessage()}
 		if o.Failed.GetClass() == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && t.Failures < maxAttempts {
-			t.State, t.Release, t.QueuedAt = shoplakev1.TaskState_TASK_STATE_QUEUED, t.Release+1, at
+			st.to(t, queued)
+			t.Release, t.QueuedAt = t.Release+1, at
 			return false
 		}
-		t.State = shoplakev1.TaskState_TASK_STATE_FAILED
+		st.to(t, failed)
 	}
 	return false
 }
@@ -366,9 +390,9 @@ func noticesOf(table string, done *dispatchv1.TaskSucceeded) []string {
 
 // settle draws the conclusions of a change to a stage: a task that failed for good fails it, and what depends on it is blocked.
 func (s *State) settle(st *Stage) {
-	if !st.Terminal() {
+	if !st.Terminal() && (st.tally.count[failed] > 0 || st.Check != nil && st.Check.State == failed) {
 		for _, t := range st.all() {
-			if t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
+			if t.State == failed {
 				s.fail(st, t.Failure, t.EndedAt)
 				return
 			}
@@ -414,7 +438,7 @@ func (s *State) cancel(at time.Time) {
 		st.State, st.Ended = shoplakev1.StageState_STAGE_STATE_CANCELLED, at
 		for _, t := range st.all() {
 			if t.Done == nil && t.State != shoplakev1.TaskState_TASK_STATE_FAILED {
-				t.State = shoplakev1.TaskState_TASK_STATE_CANCELLED
+				st.to(t, shoplakev1.TaskState_TASK_STATE_CANCELLED)
 			}
 		}
 	}

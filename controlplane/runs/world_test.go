@@ -453,12 +453,12 @@ func (w *world) stepDown(i int) { w.coords[i] = coord{} }
 
 // running is the coordinator's run as the leader holds it.
 func (c *coord) running() *running {
-	r := &running{state: c.at.state, busy: map[string]bool{}, tries: c.tries}
+	r := &running{state: c.at.state, busy: map[string]bool{}, tries: c.tries, out: map[string]releasedTask{}}
 	for _, j := range c.jobs {
-		r.busy[j.action.Key()] = true
+		r.begins(j.action)
 	}
 	for _, a := range c.out {
-		r.busy[a.Key()] = true
+		r.begins(a)
 	}
 	return r
 }

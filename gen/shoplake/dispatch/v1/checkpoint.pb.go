@@ -108,8 +108,10 @@ type FoldedRun struct {
 	CreateTime       *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	StartTime        *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	EndTime          *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Another run overtook it.
+	Suspended     bool `protobuf:"varint,16,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FoldedRun) Reset() {
@@ -247,6 +249,13 @@ func (x *FoldedRun) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *FoldedRun) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
+}
+
 // FoldedStage is one table's part of a run.
 type FoldedStage struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -268,7 +277,9 @@ type FoldedStage struct {
 	EndTime      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	Plans        uint32                 `protobuf:"varint,16,opt,name=plans,proto3" json:"plans,omitempty"`
 	// Tasks of plans that were given up.
-	Former        []*FoldedTask `protobuf:"bytes,17,rep,name=former,proto3" json:"former,omitempty"`
+	Former []*FoldedTask `protobuf:"bytes,17,rep,name=former,proto3" json:"former,omitempty"`
+	// The run's pinned snapshots hold what the stage wrote.
+	Settled       bool `protobuf:"varint,18,opt,name=settled,proto3" json:"settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -420,6 +431,13 @@ func (x *FoldedStage) GetFormer() []*FoldedTask {
 		return x.Former
 	}
 	return nil
+}
+
+func (x *FoldedStage) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
 }
 
 // FoldedTask is a task and its attempts.
@@ -735,7 +753,7 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"Checkpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\fR\x05state\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\xd8\x05\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\xf6\x05\n" +
 	"\tFoldedRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1a\n" +
@@ -756,10 +774,11 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"createTime\x129\n" +
 	"\n" +
 	"start_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x1a9\n" +
+	"\bend_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1c\n" +
+	"\tsuspended\x18\x10 \x01(\bR\tsuspended\x1a9\n" +
 	"\vPinnedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xd4\x06\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xee\x06\n" +
 	"\vFoldedStage\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\tR\x05table\x12\x1d\n" +
 	"\n" +
@@ -783,7 +802,8 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"start_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
 	"\x05plans\x18\x10 \x01(\rR\x05plans\x128\n" +
-	"\x06former\x18\x11 \x03(\v2 .shoplake.dispatch.v1.FoldedTaskR\x06former\x1a<\n" +
+	"\x06former\x18\x11 \x03(\v2 .shoplake.dispatch.v1.FoldedTaskR\x06former\x12\x18\n" +
+	"\asettled\x18\x12 \x01(\bR\asettled\x1a<\n" +
 	"\x0eSnapshotsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xed\x04\n" +

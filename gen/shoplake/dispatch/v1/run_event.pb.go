@@ -94,6 +94,8 @@ type RunEvent struct {
 	//	*RunEvent_Finished
 	//	*RunEvent_StageReset
 	//	*RunEvent_Publishing
+	//	*RunEvent_Suspended
+	//	*RunEvent_Resumed
 	//	*RunEvent_StagePreviewed
 	Kind          isRunEvent_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
@@ -261,6 +263,24 @@ func (x *RunEvent) GetPublishing() *RunPublishing {
 	return nil
 }
 
+func (x *RunEvent) GetSuspended() *RunSuspended {
+	if x != nil {
+		if x, ok := x.Kind.(*RunEvent_Suspended); ok {
+			return x.Suspended
+		}
+	}
+	return nil
+}
+
+func (x *RunEvent) GetResumed() *RunResumed {
+	if x != nil {
+		if x, ok := x.Kind.(*RunEvent_Resumed); ok {
+			return x.Resumed
+		}
+	}
+	return nil
+}
+
 func (x *RunEvent) GetStagePreviewed() *StagePreviewed {
 	if x != nil {
 		if x, ok := x.Kind.(*RunEvent_StagePreviewed); ok {
@@ -328,6 +348,14 @@ type RunEvent_Publishing struct {
 	Publishing *RunPublishing `protobuf:"bytes,14,opt,name=publishing,proto3,oneof"`
 }
 
+type RunEvent_Suspended struct {
+	Suspended *RunSuspended `protobuf:"bytes,16,opt,name=suspended,proto3,oneof"`
+}
+
+type RunEvent_Resumed struct {
+	Resumed *RunResumed `protobuf:"bytes,17,opt,name=resumed,proto3,oneof"`
+}
+
 type RunEvent_StagePreviewed struct {
 	// A stage of a dry run knows what it would build.
 	StagePreviewed *StagePreviewed `protobuf:"bytes,15,opt,name=stage_previewed,json=stagePreviewed,proto3,oneof"`
@@ -358,6 +386,10 @@ func (*RunEvent_Finished) isRunEvent_Kind() {}
 func (*RunEvent_StageReset) isRunEvent_Kind() {}
 
 func (*RunEvent_Publishing) isRunEvent_Kind() {}
+
+func (*RunEvent_Suspended) isRunEvent_Kind() {}
+
+func (*RunEvent_Resumed) isRunEvent_Kind() {}
 
 func (*RunEvent_StagePreviewed) isRunEvent_Kind() {}
 
@@ -1384,6 +1416,107 @@ func (x *RunPublishing) GetEpoch() uint64 {
 	return 0
 }
 
+// RunSuspended says that a more urgent run overtakes this one, between two of its stages.
+type RunSuspended struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run that goes first.
+	By            string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunSuspended) Reset() {
+	*x = RunSuspended{}
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunSuspended) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunSuspended) ProtoMessage() {}
+
+func (x *RunSuspended) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunSuspended.ProtoReflect.Descriptor instead.
+func (*RunSuspended) Descriptor() ([]byte, []int) {
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RunSuspended) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// RunResumed says that a run that was overtaken goes on.
+type RunResumed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The coordinator's lease revision.
+	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The snapshot of every table by now.
+	Pinned        map[string]int64 `protobuf:"bytes,2,rep,name=pinned,proto3" json:"pinned,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunResumed) Reset() {
+	*x = RunResumed{}
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunResumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunResumed) ProtoMessage() {}
+
+func (x *RunResumed) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
+func (*RunResumed) Descriptor() ([]byte, []int) {
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RunResumed) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RunResumed) GetPinned() map[string]int64 {
+	if x != nil {
+		return x.Pinned
+	}
+	return nil
+}
+
 type RunFinished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name of a value of shoplake.v1.RunState.
@@ -1398,7 +1531,7 @@ type RunFinished struct {
 
 func (x *RunFinished) Reset() {
 	*x = RunFinished{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1543,7 @@ func (x *RunFinished) String() string {
 func (*RunFinished) ProtoMessage() {}
 
 func (x *RunFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1556,7 @@ func (x *RunFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFinished.ProtoReflect.Descriptor instead.
 func (*RunFinished) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{17}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunFinished) GetState() string {
@@ -1479,7 +1612,7 @@ type Published struct {
 
 func (x *Published) Reset() {
 	*x = Published{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1624,7 @@ func (x *Published) String() string {
 func (*Published) ProtoMessage() {}
 
 func (x *Published) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1637,7 @@ func (x *Published) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Published.ProtoReflect.Descriptor instead.
 func (*Published) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{18}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Published) GetVersion() uint64 {
@@ -1573,7 +1706,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1718,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1731,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{19}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WorkerStatus) GetProtocolVersion() uint32 {
@@ -1699,7 +1832,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"$shoplake/dispatch/v1/run_event.proto\x12\x14shoplake.dispatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fshoplake/dispatch/v1/task.proto\"n\n" +
 	"\tRunEvents\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x126\n" +
-	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\"\xc4\b\n" +
+	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\"\xc6\t\n" +
 	"\bRunEvent\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12B\n" +
 	"\tsubmitted\x18\x02 \x01(\v2\".shoplake.dispatch.v1.RunSubmittedH\x00R\tsubmitted\x12<\n" +
@@ -1718,7 +1851,9 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"stageReset\x12E\n" +
 	"\n" +
 	"publishing\x18\x0e \x01(\v2#.shoplake.dispatch.v1.RunPublishingH\x00R\n" +
-	"publishing\x12O\n" +
+	"publishing\x12B\n" +
+	"\tsuspended\x18\x10 \x01(\v2\".shoplake.dispatch.v1.RunSuspendedH\x00R\tsuspended\x12<\n" +
+	"\aresumed\x18\x11 \x01(\v2 .shoplake.dispatch.v1.RunResumedH\x00R\aresumed\x12O\n" +
 	"\x0fstage_previewed\x18\x0f \x01(\v2$.shoplake.dispatch.v1.StagePreviewedH\x00R\x0estagePreviewedB\x06\n" +
 	"\x04kind\"\xae\x02\n" +
 	"\fRunSubmitted\x12\x12\n" +
@@ -1815,7 +1950,16 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x11\n" +
 	"\x0fCancelRequested\"%\n" +
 	"\rRunPublishing\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xb8\x01\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\x1e\n" +
+	"\fRunSuspended\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\"\xa3\x01\n" +
+	"\n" +
+	"RunResumed\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12D\n" +
+	"\x06pinned\x18\x02 \x03(\v2,.shoplake.dispatch.v1.RunResumed.PinnedEntryR\x06pinned\x1a9\n" +
+	"\vPinnedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb8\x01\n" +
 	"\vRunFinished\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12+\n" +
 	"\x11published_version\x18\x02 \x01(\x04R\x10publishedVersion\x126\n" +
@@ -1863,7 +2007,7 @@ func file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP() []byte {
 	return file_shoplake_dispatch_v1_run_event_proto_rawDescData
 }
 
-var file_shoplake_dispatch_v1_run_event_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_shoplake_dispatch_v1_run_event_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	(*RunEvents)(nil),             // 0: shoplake.dispatch.v1.RunEvents
 	(*RunEvent)(nil),              // 1: shoplake.dispatch.v1.RunEvent
@@ -1882,49 +2026,55 @@ var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	(*StageReset)(nil),            // 14: shoplake.dispatch.v1.StageReset
 	(*CancelRequested)(nil),       // 15: shoplake.dispatch.v1.CancelRequested
 	(*RunPublishing)(nil),         // 16: shoplake.dispatch.v1.RunPublishing
-	(*RunFinished)(nil),           // 17: shoplake.dispatch.v1.RunFinished
-	(*Published)(nil),             // 18: shoplake.dispatch.v1.Published
-	(*WorkerStatus)(nil),          // 19: shoplake.dispatch.v1.WorkerStatus
-	nil,                           // 20: shoplake.dispatch.v1.RunStarted.PinnedEntry
-	nil,                           // 21: shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	nil,                           // 22: shoplake.dispatch.v1.Published.SnapshotsEntry
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*TaskReport)(nil),            // 24: shoplake.dispatch.v1.TaskReport
-	(ErrorClass)(0),               // 25: shoplake.dispatch.v1.ErrorClass
+	(*RunSuspended)(nil),          // 17: shoplake.dispatch.v1.RunSuspended
+	(*RunResumed)(nil),            // 18: shoplake.dispatch.v1.RunResumed
+	(*RunFinished)(nil),           // 19: shoplake.dispatch.v1.RunFinished
+	(*Published)(nil),             // 20: shoplake.dispatch.v1.Published
+	(*WorkerStatus)(nil),          // 21: shoplake.dispatch.v1.WorkerStatus
+	nil,                           // 22: shoplake.dispatch.v1.RunStarted.PinnedEntry
+	nil,                           // 23: shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	nil,                           // 24: shoplake.dispatch.v1.RunResumed.PinnedEntry
+	nil,                           // 25: shoplake.dispatch.v1.Published.SnapshotsEntry
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*TaskReport)(nil),            // 27: shoplake.dispatch.v1.TaskReport
+	(ErrorClass)(0),               // 28: shoplake.dispatch.v1.ErrorClass
 }
 var file_shoplake_dispatch_v1_run_event_proto_depIdxs = []int32{
 	1,  // 0: shoplake.dispatch.v1.RunEvents.events:type_name -> shoplake.dispatch.v1.RunEvent
-	23, // 1: shoplake.dispatch.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
+	26, // 1: shoplake.dispatch.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
 	2,  // 2: shoplake.dispatch.v1.RunEvent.submitted:type_name -> shoplake.dispatch.v1.RunSubmitted
 	3,  // 3: shoplake.dispatch.v1.RunEvent.started:type_name -> shoplake.dispatch.v1.RunStarted
 	5,  // 4: shoplake.dispatch.v1.RunEvent.stage_planned:type_name -> shoplake.dispatch.v1.StagePlanned
 	9,  // 5: shoplake.dispatch.v1.RunEvent.stage_up_to_date:type_name -> shoplake.dispatch.v1.StageUpToDate
-	24, // 6: shoplake.dispatch.v1.RunEvent.task:type_name -> shoplake.dispatch.v1.TaskReport
+	27, // 6: shoplake.dispatch.v1.RunEvent.task:type_name -> shoplake.dispatch.v1.TaskReport
 	10, // 7: shoplake.dispatch.v1.RunEvent.stage_checking:type_name -> shoplake.dispatch.v1.StageChecking
 	11, // 8: shoplake.dispatch.v1.RunEvent.stage_committing:type_name -> shoplake.dispatch.v1.StageCommitting
 	12, // 9: shoplake.dispatch.v1.RunEvent.stage_committed:type_name -> shoplake.dispatch.v1.StageCommitted
 	13, // 10: shoplake.dispatch.v1.RunEvent.stage_failed:type_name -> shoplake.dispatch.v1.StageFailed
 	15, // 11: shoplake.dispatch.v1.RunEvent.cancel_requested:type_name -> shoplake.dispatch.v1.CancelRequested
-	17, // 12: shoplake.dispatch.v1.RunEvent.finished:type_name -> shoplake.dispatch.v1.RunFinished
+	19, // 12: shoplake.dispatch.v1.RunEvent.finished:type_name -> shoplake.dispatch.v1.RunFinished
 	14, // 13: shoplake.dispatch.v1.RunEvent.stage_reset:type_name -> shoplake.dispatch.v1.StageReset
 	16, // 14: shoplake.dispatch.v1.RunEvent.publishing:type_name -> shoplake.dispatch.v1.RunPublishing
-	8,  // 15: shoplake.dispatch.v1.RunEvent.stage_previewed:type_name -> shoplake.dispatch.v1.StagePreviewed
-	4,  // 16: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
-	20, // 17: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
-	6,  // 18: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	6,  // 19: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	21, // 20: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	25, // 21: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	25, // 22: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	23, // 23: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
-	22, // 24: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
-	23, // 25: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
-	23, // 26: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	17, // 15: shoplake.dispatch.v1.RunEvent.suspended:type_name -> shoplake.dispatch.v1.RunSuspended
+	18, // 16: shoplake.dispatch.v1.RunEvent.resumed:type_name -> shoplake.dispatch.v1.RunResumed
+	8,  // 17: shoplake.dispatch.v1.RunEvent.stage_previewed:type_name -> shoplake.dispatch.v1.StagePreviewed
+	4,  // 18: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
+	22, // 19: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
+	6,  // 20: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	6,  // 21: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	23, // 22: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	28, // 23: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	24, // 24: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
+	28, // 25: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	26, // 26: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
+	25, // 27: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
+	26, // 28: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
+	26, // 29: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_run_event_proto_init() }
@@ -1947,6 +2097,8 @@ func file_shoplake_dispatch_v1_run_event_proto_init() {
 		(*RunEvent_Finished)(nil),
 		(*RunEvent_StageReset)(nil),
 		(*RunEvent_Publishing)(nil),
+		(*RunEvent_Suspended)(nil),
+		(*RunEvent_Resumed)(nil),
 		(*RunEvent_StagePreviewed)(nil),
 	}
 	type x struct{}
@@ -1955,7 +2107,7 @@ func file_shoplake_dispatch_v1_run_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_dispatch_v1_run_event_proto_rawDesc), len(file_shoplake_dispatch_v1_run_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
