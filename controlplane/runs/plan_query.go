@@ -322,6 +322,11 @@ func (l *planner) reachedByKeys(ctx context.Context, model *pipeline.Model, in *
 	return parts, nil
 }
 
+// byDate says whether the input is partitioned by the date that the model reads it by.
+func (in *inputState) byDate() bool {
+	return in.partition.Column == in.Column && (in.partition.Transform == pipeline.TransformDay || in.partition.Transform == pipeline.TransformMonth)
+}
+
 // touchedByAsOf are the partitions of the days from the first changed day of the input on.
 func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *inputState, current []lake.File) (parts map[string]why, unknown string, err error) {
 	var changed []string
@@ -343,7 +348,7 @@ func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *
 	for _, partition := range sortedKeys(in.rebuilt) {
 		day, _ := pipeline.Days(in.partition.Transform, partition, partition)
 		switch {
-		case in.partition.Column != in.Column || in.partition.Transform != pipeline.TransformDay && in.partition.Transform != pipeline.TransformMonth:
+		case !in.byDate():
 			// The new rows may be of any day: every partition may be touched.
 			changed, first, how = []string{""}, in.whyAtAll().causes, ", from a day on that only the run can tell"
 		case day != "" && (len(changed) == 0 || day < changed[0]):
@@ -355,7 +360,11 @@ func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *
 		partitions = append(partitions, file.Partition)
 	}
 	if how == "" && len(changed) > 0 {
-		how = fmt.Sprintf(" from %s on", changed[0])
+		from := changed[0]
+		if in.byDate() {
+			from = pipeline.Coarsen(in.partition.Transform, from)
+		}
+		how = fmt.Sprintf(" from %s on", from)
 	}
 	parts = map[string]why{}
 	for _, part := range pipeline.TouchedAsOf(model.Partition.Transform, changed, partitions) {
