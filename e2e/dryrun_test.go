@@ -192,6 +192,27 @@ func TestDryRunTellsWhatTheRunBuilds(t *testing.T) {
 	s.foretold(&shoplakev1.SubmitRunRequest{Flow: "flows/daily", FullRefresh: true})
 }
 
+// TestDryRunTellsThatARunWouldFail edits a model so that its table cannot become what the header asks for.
+func TestDryRunTellsThatARunWouldFail(t *testing.T) {
+	t.Parallel()
+	s := setup(t, os.DirFS("testdata/tiny"), 1)
+	s.drop("sales", "01.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,10.50\n")
+	s.daily()
+	s.activate(os.DirFS("testdata/tiny"), "silver/sales.sql", "-- partition: month(sale_date)", "-- partition: sale_date")
+	files := s.lakeFiles()
+	told, stages := s.dry(everything())
+	if diff := cmp.Diff(files, s.lakeFiles()); diff != "" {
+		t.Errorf("the dry run changed the lake (-before +after):\n%s", diff)
+	}
+	run, _ := s.run(everything())
+	if told.GetState() != shoplakev1.RunState_RUN_STATE_FAILED || told.GetError().GetStage() != run.GetError().GetStage() || told.GetError().GetClass() != run.GetError().GetClass() {
+		t.Errorf("the dry run is %v: %v; the run is %v: %v", told.GetState(), told.GetError(), run.GetState(), run.GetError())
+	}
+	if state := stages["gold.daily_sales"].GetState(); state != shoplakev1.StageState_STAGE_STATE_BLOCKED {
+		t.Errorf("gold.daily_sales is %v", state)
+	}
+}
+
 // TestDryRunOfTheShippedPipeline holds back a day of orders, one of events and a workbook, and drops them one after the other.
 func TestDryRunOfTheShippedPipeline(t *testing.T) {
 	t.Parallel()

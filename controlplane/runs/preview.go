@@ -177,7 +177,9 @@ func (l *planner) learnSince(ctx context.Context, in *inputState, from, to int64
 	}
 	var paths []string
 	for id := to; id != 0 && id != from && len(paths) < reasonsRead; id = byID[id].ParentID {
-		if path := byID[id].Summary[propertyReasons]; path != "" {
+		s := byID[id]
+		// A compaction built nothing: it only repeats what the snapshot before it said.
+		if path := s.Summary[propertyReasons]; path != "" && len(s.Compacts()) == 0 {
 			paths = append(paths, path)
 		}
 	}
