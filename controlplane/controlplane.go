@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/shoplake/shoplake/controlplane/alert"
 	"github.com/shoplake/shoplake/controlplane/flow"
 	"github.com/shoplake/shoplake/controlplane/health"
 	"github.com/shoplake/shoplake/controlplane/kpi"
@@ -59,6 +61,9 @@ type Config struct {
 	Version     string
 	// Settle is how long a landing file must have rested; the default where 0.
 	Settle time.Duration
+	// Channels reach people when runs fail or recover; nil tells nobody. PublicURL is where people reach the page.
+	Channels  alert.Sender
+	PublicURL string
 	// Metrics is served at /metrics; nil where there are none.
 	Metrics http.Handler
 	Log     *slog.Logger
@@ -74,7 +79,9 @@ type ControlPlane struct {
 	stop    context.CancelFunc
 	ended   chan struct{}
 	done    chan struct{}
-	leads   atomic.Bool
+	// notifier is nil where there is nobody to tell.
+	notifier *alert.Notifier
+	leads    atomic.Bool
 	// measured are the metrics, until it is closed.
 	measured metric.Registration
 }
@@ -125,11 +132,15 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 			return nil, err
 		}
 	}
+	ended := &ends{log: runs.NewLog(cp.bus), pipelines: store, more: make(chan struct{}, 1)}
 	options := engine.Options{MemoryLimit: c.MemoryLimit, SpillDir: cp.scratch.Path, ReadPaths: []string{c.Warehouse}}
 	coordinator := runs.NewCoordinator(runs.Config{
 		Bus: cp.bus, Lake: cp.lake, Pipelines: store, Landing: c.Landing, Holder: id, LeaseTTL: leaseTTL, Settle: c.Settle,
-		Pool: c.Pool, Engine: options, Log: c.Log,
+		Pool: c.Pool, Engine: options, OnEnded: ended.note, Log: c.Log,
 	})
+	if c.Channels != nil && len(c.Channels.Names()) > 0 {
+		cp.notifier = &alert.Notifier{Runs: ended, Store: told{cp.bus}, Sender: c.Channels, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), Log: c.Log}
+	}
 	if cp.server, err = server.New(server.Config{Listen: c.Listen, Insecure: c.Insecure, Log: c.Log}); err != nil {
 		return nil, err
 	}
@@ -149,7 +160,7 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 	cp.stop = stop
 	go func() {
 		defer close(cp.ended)
-		if err := coordinator.Run(coordinating, cp.leads.Store); err != nil {
+		if err := coordinator.Run(coordinating, func(leads bool) { cp.lead(coordinating, leads) }); err != nil {
 			c.Log.Error("the coordinator stopped", "error", err)
 		}
 	}()
@@ -202,6 +213,14 @@ func (cp *ControlPlane) register(c Config, coordinator *runs.Coordinator, store 
 	shoplakev1.RegisterTableServiceServer(on, &table.Handler{Reader: reader, Lake: cp.lake})
 	shoplakev1.RegisterQuarantineServiceServer(on, &quarantine.Handler{Reader: reader})
 	shoplakev1.RegisterHealthServiceServer(on, &health.Handler{Reader: reader, Bus: cp.bus, Runs: log, Pool: c.Pool, Version: c.Version, Leads: &cp.leads})
+}
+
+// lead begins and ends what only the control plane that coordinates does.
+func (cp *ControlPlane) lead(ctx context.Context, leads bool) {
+	cp.leads.Store(leads)
+	if cp.notifier != nil {
+		cp.notifier.Lead(ctx, leads)
+	}
 }
 
 // Address is what the server listens on.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shoplake/shoplake/controlplane"
+	"github.com/shoplake/shoplake/controlplane/alert"
 	"github.com/shoplake/shoplake/internal/bus"
 	"github.com/shoplake/shoplake/internal/telemetry"
 	"github.com/shoplake/shoplake/worker"
@@ -38,6 +39,7 @@ must be the same, at the same path, for the control plane and its workers.`,
 	}
 	c.dirs.flags(cmd, "shoplake-data")
 	listenFlags(cmd, &c.listen, &c.insecure)
+	c.notices.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&c.pipeline, "pipeline", "", "pipeline folder to activate (default: the one that is active, at first the shipped one)")
 	f.StringVar(&c.pool, "pool", worker.DefaultPool, "pool of workers that gets the tasks")
@@ -58,6 +60,7 @@ type controlplaneVerb struct {
 	memory   bytesFlag
 	nats     natsFlags
 	embedded embeddedFlags
+	notices  noticeFlags
 	logs     logFlags
 }
 
@@ -81,7 +84,12 @@ func (c *controlplaneVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error
 		return err
 	}
 	release, _ := programVersion()
+	channels, err := alert.NewChannels(c.notices.channels)
+	if err != nil {
+		return err
+	}
 	control, err := controlplane.Start(ctx, controlplane.Config{
+		Channels: channels, PublicURL: c.notices.publicURL,
 		Listen: c.listen, Insecure: c.insecure, Bus: connection,
 		Warehouse: c.dirs.warehouse, Landing: c.dirs.landing, ScratchDir: c.dirs.scratch,
 		Pipeline: folder, MemoryLimit: memoryFor(c.memory, queriesPercent, 1), Pool: c.pool, Version: release,

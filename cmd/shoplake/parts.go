@@ -79,6 +79,20 @@ func (e *embeddedFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&e.syncAlways, "sync-always", false, "flush each write of the embedded NATS server: nothing acknowledged is lost in a power cut, at about a fifth of the rate")
 }
 
+// noticeFlags are how people hear of failures.
+type noticeFlags struct {
+	channels  []string
+	publicURL string
+}
+
+func (n *noticeFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&n.channels, "channel", nil, `where people hear that a flow failed, recovered or is late: name=URL, with a URL of shoutrrr's, as
+ops=slack://token@channel; may be given more than once. It holds a secret: better in the settings file or in the
+environment, SHOPLAKE_CHANNEL, with spaces between`)
+	f.StringVar(&n.publicURL, "public-url", "", "where people reach this server, as https://shoplake.example.com: for the links in what they are told")
+}
+
 // logFlags are how a server logs; traces and metrics follow the OTEL_ environment variables.
 type logFlags struct {
 	format choiceFlag

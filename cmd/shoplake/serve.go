@@ -12,6 +12,7 @@ import (
 
 	"github.com/shoplake/shoplake/client"
 	"github.com/shoplake/shoplake/controlplane"
+	"github.com/shoplake/shoplake/controlplane/alert"
 	"github.com/shoplake/shoplake/internal/bus"
 	"github.com/shoplake/shoplake/internal/telemetry"
 	"github.com/shoplake/shoplake/worker"
@@ -67,12 +68,14 @@ type serveOptions struct {
 	queryMemory  bytesFlag
 	drain        time.Duration
 	settle       time.Duration
+	notices      noticeFlags
 	nats         bus.ServerConfig
 }
 
 func (o *serveOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	listenFlags(cmd, &o.listen, &o.insecure)
+	o.notices.flags(cmd)
 	f.StringVar(&o.pipeline, "pipeline", "", "pipeline folder to activate (default: the one that is active, at first the shipped one)")
 	f.IntVar(&o.workers, "workers", 2, "how many workers, each doing one task at a time")
 	f.Var(&o.workerMemory, "worker-memory", "memory that each worker's queries may use before they spill, e.g. 4GiB (default: 55% of the machine's, divided)")
@@ -114,7 +117,12 @@ func startHouse(ctx context.Context, dirs folders, o serveOptions, t *telemetry.
 		return nil, err
 	}
 	release, _ := programVersion()
+	channels, err := alert.NewChannels(o.notices.channels)
+	if err != nil {
+		return nil, err
+	}
 	h.control, err = controlplane.Start(ctx, controlplane.Config{
+		Channels: channels, PublicURL: o.notices.publicURL,
 		Listen: o.listen, Insecure: o.insecure, Bus: connection,
 		Warehouse: dirs.warehouse, Landing: dirs.landing, ScratchDir: dirs.scratch,
 		Pipeline: folder, MemoryLimit: memoryFor(o.queryMemory, queriesPercent, 1), Pool: worker.DefaultPool, Version: release, Settle: o.settle,

@@ -55,7 +55,14 @@ func configure(cmd *cobra.Command) error {
 		if value == f.DefValue || value == "" {
 			return
 		}
-		if _, many := f.Value.(pflag.SliceValue); many || f.Value.Type() == "stringToString" {
+		if f.Value.Type() == "stringToString" {
+			return
+		}
+		if many, ok := f.Value.(pflag.SliceValue); ok {
+			// A list in the file; in the environment words with spaces between.
+			if err := many.Replace(v.GetStringSlice(f.Name)); err != nil {
+				errs = append(errs, fmt.Errorf("setting %s: %w", f.Name, err))
+			}
 			return
 		}
 		if err := cmd.Flags().Set(f.Name, value); err != nil {

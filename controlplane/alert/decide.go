@@ -24,6 +24,8 @@ const (
 // Ended is a run that ended.
 type Ended struct {
 	RunID, Flow string
+	// Digest is the run's pipeline.
+	Digest string
 	// Outcome says how: failed, succeeded or, for one that a person cancelled, neither.
 	Failed, Succeeded bool
 	// Stage is the first that failed, Class and Message are its error.

@@ -29,7 +29,7 @@ type Sender interface {
 	Send(ctx context.Context, channel, title, text string) error
 }
 
-// Notifier tells people of runs. One at a time works on a store: the coordinator's.
+// Notifier tells people of runs. One at a time works on a store: that of the process that leads.
 type Notifier struct {
 	Runs   Runs
 	Store  Store
@@ -37,6 +37,38 @@ type Notifier struct {
 	// PublicURL is where people reach the page, without a slash at the end; no links where empty.
 	PublicURL string
 	Log       *slog.Logger
+
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+// Lead starts and stops the notifier as this process begins and ceases to lead. Calls must not overlap.
+func (n *Notifier) Lead(ctx context.Context, leads bool) {
+	if n.stop != nil {
+		n.stop()
+		<-n.ended
+		n.stop = nil
+	}
+	if !leads {
+		return
+	}
+	ctx, n.stop = context.WithCancel(ctx)
+	n.ended = make(chan struct{})
+	go func() {
+		defer close(n.ended)
+		for {
+			err := n.Run(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			n.Log.WarnContext(ctx, "people may not be told of runs; trying again", "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retryPause):
+			}
+		}
+	}()
 }
 
 const (
@@ -44,6 +76,8 @@ const (
 	sendTime = 30 * time.Second
 	// sendTries is how often a message is tried: then it is in the log alone, and later ones have their turn.
 	sendTries = 3
+	// retryPause is how long it waits after it could not read what ended, or not remember what it told.
+	retryPause = 5 * time.Second
 )
 
 // Run tells of what ends, until ctx ends. After a crash between sending and remembering, a message comes twice; none is left out.

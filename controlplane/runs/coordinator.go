@@ -52,7 +52,9 @@ type Config struct {
 	Pool string
 	// Engine is what planning queries run with.
 	Engine engine.Options
-	Log    *slog.Logger
+	// OnEnded, where set, is called with each run that ends while this control plane coordinates. It must not wait, and only read.
+	OnEnded func(*State)
+	Log     *slog.Logger
 }
 
 // Coordinator drives runs while it holds the lease.
@@ -377,6 +379,9 @@ func (l *leader) afterAppend(ctx context.Context, r *running, events []*dispatch
 	}
 	if r.state.Terminal() {
 		l.letGo(r)
+		if l.OnEnded != nil {
+			l.OnEnded(r.state)
+		}
 		if err := l.noteEnd(ctx, r.state); err != nil && ctx.Err() == nil {
 			l.Log.WarnContext(ctx, "could not note that a run has ended; the next coordinator will", "run", r.state.RunID, "error", err)
 		}

@@ -116,7 +116,7 @@ func (r *mappingReader) flows(p *Pipeline, root map[string]any) []*Flow {
 		}
 		body, ok := mapping[name].(map[string]any)
 		if !ok {
-			r.fault([]string{"flows", name}, "a flow has the keys title, description, select, schedule, on_files, after and late")
+			r.fault([]string{"flows", name}, "a flow has the keys title, description, select, schedule, on_files, after, late and notify")
 			continue
 		}
 		flow := &Flow{
@@ -128,8 +128,9 @@ func (r *mappingReader) flows(p *Pipeline, root map[string]any) []*Flow {
 		if flow.Title == "" {
 			flow.Title = name
 		}
+		flow.Notify = r.channels(body, name)
 		r.triggers(p, flow, body)
-		r.known(body, append([]string{"title", "description", "select"}, triggerKeys...), "flows", name)
+		r.known(body, append([]string{"title", "description", "select", "notify"}, triggerKeys...), "flows", name)
 		flows = append(flows, flow)
 	}
 	return flows
@@ -155,6 +156,29 @@ func (r *mappingReader) selection(body map[string]any, flow string) []string {
 		globs = append(globs, glob)
 	}
 	return globs
+}
+
+// channels are the names of channels that a flow tells of failures. What they are the operator says, not the pipeline.
+func (r *mappingReader) channels(body map[string]any, flow string) []string {
+	value, there := body["notify"]
+	if !there {
+		return nil
+	}
+	list, ok := value.([]any)
+	if !ok {
+		r.fault([]string{"flows", flow, "notify"}, "notify is a list of the operator's channels, for example [ops]")
+		return nil
+	}
+	var names []string
+	for i, item := range list {
+		name, ok := item.(string)
+		if !ok || !namePattern.MatchString(name) {
+			r.fault([]string{"flows", flow, "notify", strconv.Itoa(i)}, "must be the name of a channel: use %s", nameRule)
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // checkFlows faults what a flow selects, or waits for, in vain.

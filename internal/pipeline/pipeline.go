@@ -254,4 +254,6 @@ type Flow struct {
 	FileSources []string
 	// After are flows: when a run of one has succeeded, this one runs.
 	After []string
+	// Notify are the channels, by the operator's names, that hear of failures; all that are configured where empty.
+	Notify []string
 }
