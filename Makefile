@@ -46,7 +46,7 @@ race: ## Test the packages with concurrency under the race detector
 
 .PHONY: model
 model: ## Explore the model of a run much deeper than `make test` does
-	SHOPLAKE_MODEL_STATES=$${STATES:-300000} go test -v -timeout 60m -run 'TestExplore$$' ./controlplane/runs
+	SHOPLAKE_MODEL_STATES=$${STATES:-150000} go test -v -timeout 60m -run 'TestExplore$$' ./controlplane/runs
 
 .PHONY: bench
 bench: build ## Rows per second of each stage, beside bare DuckDB on the same files
