@@ -145,7 +145,7 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 		return nil, err
 	}
 	cp.register(c, coordinator, store, options)
-	if cp.measured, err = health.Measure(coordinator, c.Pool); err != nil {
+	if cp.measured, err = health.Measure(coordinator); err != nil {
 		return nil, err
 	}
 	opened = append(opened, func() { err = errors.Join(err, cp.measured.Unregister()) })

@@ -18,7 +18,7 @@ func (d deaf) Next(context.Context) (*bus.Delivery, error) {
 
 func TestASlotThatTakesNoTasksIsDead(t *testing.T) {
 	t.Parallel()
-	w := &Worker{slots: []*slot{{}, {}}}
+	w := &Worker{slots: []*slot{{}, {}}, room: newRoom(2)}
 	source := deaf{asked: make(chan struct{})}
 	for _, s := range w.slots {
 		go w.pull(t.Context(), s, source)

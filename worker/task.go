@@ -31,8 +31,9 @@ import (
 
 var tracer = otel.Tracer("github.com/shoplake/shoplake/worker")
 
-// do does one task: it reports that it has begun, works, reports the outcome, and only then acknowledges.
-func (w *Worker) do(d *bus.Delivery) {
+// do does one task: it reports that it has begun, works, reports the outcome, and only then acknowledges. free gives back the one
+// slot that it comes with.
+func (w *Worker) do(d *bus.Delivery, free func()) {
 	t := d.Task
 	id := ulid.Make().String()
 	name := fmt.Sprintf("runs/%s/stages/%s/tasks/%s", t.GetRunId(), t.GetStage(), t.GetTaskId())
@@ -53,6 +54,20 @@ func (w *Worker) do(d *bus.Delivery) {
 		attribute.String("shoplake.run", t.GetRunId()), attribute.String("shoplake.stage", t.GetStage()), attribute.String("shoplake.task", t.GetTaskId()),
 		attribute.String("shoplake.attempt", id), attribute.String("shoplake.worker", w.ID), attribute.Int("shoplake.release", int(t.GetRelease()))))
 	defer span.End()
+	alive, stopped := context.WithCancel(ctx)
+	defer stopped()
+	go w.keepAlive(alive, d)
+	share := w.room.shareOf(t, d.Deliveries)
+	if share.slots > 1 {
+		free()
+		var err error
+		if free, err = w.room.take(ctx, share); err != nil { // cancelled, or the worker stops
+			stopped()
+			w.handBack(ctx, d)
+			return
+		}
+	}
+	defer func() { free() }()
 	report := &dispatchv1.TaskReport{
 		ProtocolVersion: bus.Protocol, RunId: t.GetRunId(), Stage: t.GetStage(), TaskId: t.GetTaskId(), AttemptId: id, Worker: w.ID,
 		ReleaseTime: t.GetReleaseTime(), StartTime: timestamppb.Now(), Release: t.GetRelease(), PlanSha256: t.GetPlanSha256(),
@@ -62,10 +77,7 @@ func (w *Worker) do(d *bus.Delivery) {
 		w.Log.WarnContext(ctx, "could not report that a task began", "error", err)
 	}
 	w.Log.InfoContext(ctx, "began", "release", t.GetRelease(), "attempt", id)
-	alive, stopped := context.WithCancel(ctx)
-	defer stopped()
-	go w.keepAlive(alive, d)
-	succeeded, err := w.attempt(ctx, t, id)
+	succeeded, err := w.attemptInTime(ctx, t, id, share)
 	report = proto.CloneOf(report)
 	report.EndTime = timestamppb.Now()
 	switch {
@@ -74,18 +86,15 @@ func (w *Worker) do(d *bus.Delivery) {
 		w.tasksDone.Add(1)
 		w.Log.InfoContext(ctx, "done", "attempt", id, "rows_in", succeeded.GetRowsIn(), "rows_out", succeeded.GetRowsOut(),
 			"rows_quarantined", succeeded.GetRowsQuarantined(), "bytes_out", succeeded.GetBytesOut(), "seconds", report.GetEndTime().AsTime().Sub(report.GetStartTime().AsTime()).Seconds())
-	case errors.Is(context.Cause(ctx), errCancelled):
+	case ctx.Err() != nil:
 		stopped()
-		w.finish(d, d.Ack) // nobody waits for it
-		return
-	case w.killed.Err() != nil:
-		stopped()
-		w.finish(d, func(ctx context.Context) error { return d.Nak(ctx, 0) }) // given back to another worker
+		w.handBack(ctx, d)
 		return
 	default:
 		span.SetStatus(codes.Error, err.Error())
 		w.Log.WarnContext(ctx, "a task failed", "error", err, "class", classOf(err))
-		report.Outcome = &dispatchv1.TaskReport_Failed{Failed: &dispatchv1.TaskFailed{Class: classOf(err), Message: err.Error()}}
+		report.Outcome = &dispatchv1.TaskReport_Failed{Failed: &dispatchv1.TaskFailed{
+			Class: classOf(err), Message: err.Error(), OutOfMemory: errors.Is(err, engine.ErrOutOfMemory)}}
 	}
 	if err := w.bus.Report(ctx, report); err != nil {
 		w.Log.WarnContext(ctx, "could not report the outcome of a task; another worker will do it again", "error", err)
@@ -93,6 +102,33 @@ func (w *Worker) do(d *bus.Delivery) {
 	}
 	stopped()
 	w.finish(d, d.Ack)
+}
+
+// handBack ends a delivery that was not done: of a cancelled run nobody waits for it; of a worker that stops another has it at once.
+func (w *Worker) handBack(ctx context.Context, d *bus.Delivery) {
+	if errors.Is(context.Cause(ctx), errCancelled) {
+		w.finish(d, d.Ack)
+		return
+	}
+	w.finish(d, func(ctx context.Context) error { return d.Nak(ctx, 0) })
+}
+
+// errTimeout is why an attempt ends that takes too long.
+var errTimeout = errors.New("the attempt took longer than its timeout")
+
+// attemptInTime is attempt within the task's timeout.
+func (w *Worker) attemptInTime(ctx context.Context, t *dispatchv1.Task, id string, s share) (*dispatchv1.TaskSucceeded, error) {
+	if t.GetTimeout() == nil {
+		return w.attempt(ctx, t, id, s)
+	}
+	limit := t.GetTimeout().AsDuration()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
+	defer cancel()
+	succeeded, err := w.attempt(ctx, t, id, s)
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		return nil, fmt.Errorf("%w of %v: give it more time (tasks: timeout), more slots, or smaller partitions: %w", errTimeout, limit, err)
+	}
+	return succeeded, err
 }
 
 // finish ends a delivery even when the worker is stopping.
@@ -121,7 +157,7 @@ func (w *Worker) keepAlive(ctx context.Context, d *bus.Delivery) {
 }
 
 // attempt does the work of a task and stages what it wrote.
-func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string) (*dispatchv1.TaskSucceeded, error) {
+func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string, s share) (*dispatchv1.TaskSucceeded, error) {
 	var plan dispatchv1.StagePlan
 	if err := w.readObject(ctx, t.GetPlanPath(), t.GetPlanSha256(), &plan); err != nil {
 		return nil, fmt.Errorf("read the plan of %s: %w", t.GetStage(), err)
@@ -148,7 +184,7 @@ func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string) (*d
 	for _, out := range plan.GetOutputs() {
 		staging[out.GetTable()] = w.lake.Staging(out.GetTable(), plan.GetRunId())
 	}
-	j := job{w: w, plan: &plan, task: task, pipeline: p, id: id, scratch: scratch, staging: staging}
+	j := job{w: w, plan: &plan, task: task, pipeline: p, id: id, scratch: scratch, staging: staging, share: s}
 	switch task.GetKind() {
 	case dispatchv1.TaskKind_TASK_KIND_INGEST:
 		return j.ingest(ctx)
@@ -171,6 +207,7 @@ type job struct {
 	pipeline    *pipeline.Pipeline
 	id, scratch string
 	staging     map[string]string
+	share       share
 }
 
 // written is a Parquet file that an attempt wrote.
@@ -185,9 +222,17 @@ func (j *job) engine() engine.Options {
 		write = append(write, folder)
 	}
 	return engine.Options{
-		MemoryLimit: j.w.MemoryLimit / int64(j.w.Slots), Threads: j.w.Threads, SpillDir: filepath.Join(j.scratch, "spill"),
+		MemoryLimit: j.w.MemoryLimit / int64(j.w.Slots) * int64(j.share.slots), Threads: j.threads(), SpillDir: filepath.Join(j.scratch, "spill"),
 		ReadPaths: read, WritePaths: write, TimeZone: j.pipeline.TimeZone, Currency: j.pipeline.Currency,
 	}
+}
+
+// threads are those of the slots that the task has. Alone it has one: each thread takes memory of its own.
+func (j *job) threads() int {
+	if j.share.alone {
+		return 1
+	}
+	return j.w.Threads * j.share.slots
 }
 
 func (j *job) request() transform.Request {

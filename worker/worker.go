@@ -77,6 +77,7 @@ type Worker struct {
 	kill      context.CancelFunc // ends the tasks too
 	killed    context.Context
 	slots     []*slot
+	room      *room
 	draining  atomic.Bool
 
 	mu      sync.Mutex
@@ -145,6 +146,7 @@ func Start(ctx context.Context, c Config) (_ *Worker, err error) {
 		return nil, fmt.Errorf("attach to the lake in %s: %w", c.Warehouse, err)
 	}
 	w := &Worker{Config: c, bus: b, lake: l, scratch: own, pipelines: pipelinestore.New(b), started: time.Now(), done: make(chan struct{}), current: map[string]*attempt{}}
+	w.room = newRoom(c.Slots)
 	for range c.Slots {
 		s := &slot{}
 		s.turned.Store(time.Now().UnixNano())
@@ -271,17 +273,27 @@ func (w *Worker) leave() {
 func (w *Worker) pull(ctx context.Context, s *slot, tasks source) {
 	for ctx.Err() == nil {
 		s.turned.Store(time.Now().UnixNano())
+		// A task is asked for only when there is room for one.
 		waiting, cancel := context.WithTimeout(ctx, turn)
+		free, err := w.room.take(waiting, share{slots: 1})
+		if err != nil {
+			cancel()
+			continue
+		}
 		d, err := tasks.Next(waiting)
 		over := waiting.Err() != nil
 		cancel()
 		switch {
 		case err == nil:
 			s.busy.Store(true)
-			w.do(d)
+			w.do(d, free)
 			s.turned.Store(time.Now().UnixNano())
 			s.busy.Store(false)
-		case !over:
+		default:
+			free()
+			if over {
+				continue
+			}
 			w.Log.Warn("could not get a task; trying again", "error", err)
 			pause(ctx, retryPause)
 		}

@@ -12,14 +12,14 @@ import (
 	"github.com/shoplake/shoplake/controlplane/runs"
 )
 
-// Loads tells what waits for workers; ok is false where another control plane coordinates.
+// Loads tells what waits for workers, by pool; nothing where another control plane coordinates.
 type Loads interface {
-	Load() (l runs.Load, ok bool)
+	Loads() map[string]runs.Load
 }
 
-// Measure gives the metrics what waits for the workers of a pool. An autoscaler goes by them: where tasks wait, more workers help.
+// Measure gives the metrics what waits for the workers of each pool. An autoscaler goes by them: where tasks wait, more workers help.
 // Only the control plane that coordinates tells them.
-func Measure(loads Loads, pool string) (metric.Registration, error) {
+func Measure(loads Loads) (metric.Registration, error) {
 	meter := otel.Meter("github.com/shoplake/shoplake/controlplane/health")
 	var errs [4]error
 	var waiting, running, slots metric.Int64ObservableGauge
@@ -34,19 +34,17 @@ func Measure(loads Loads, pool string) (metric.Registration, error) {
 		}
 	}
 	return meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		l, ok := loads.Load()
-		if !ok {
-			return nil
+		for pool, l := range loads.Loads() {
+			in := metric.WithAttributes(attribute.String("pool", pool))
+			o.ObserveInt64(waiting, int64(l.Waiting), in)
+			o.ObserveInt64(running, int64(l.Running), in)
+			o.ObserveInt64(slots, int64(l.Slots), in)
+			age := 0.0
+			if !l.Oldest.IsZero() {
+				age = max(0, time.Since(l.Oldest).Seconds())
+			}
+			o.ObserveFloat64(oldest, age, in)
 		}
-		in := metric.WithAttributes(attribute.String("pool", pool))
-		o.ObserveInt64(waiting, int64(l.Waiting), in)
-		o.ObserveInt64(running, int64(l.Running), in)
-		o.ObserveInt64(slots, int64(l.Slots), in)
-		age := 0.0
-		if !l.Oldest.IsZero() {
-			age = max(0, time.Since(l.Oldest).Seconds())
-		}
-		o.ObserveFloat64(oldest, age, in)
 		return nil
 	}, waiting, running, oldest, slots)
 }

@@ -77,8 +77,9 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 		f.beside = l.underWay()
 	}
 	var release *dispatchv1.Task
+	var pool string
 	if a.Kind == Release {
-		release = releaseOf(s, a)
+		release, pool = releaseOf(s, a), l.poolOf(s.Stage(a.Stage))
 	}
 	return func(ctx context.Context) ([]*dispatchv1.RunEvent, error) {
 		ctx = stageContext(ctx, f.submitted.GetTraceId(), f.submitted.GetSpanId(), f.runID, a.Stage)
@@ -91,7 +92,7 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 			return l.plan(ctx, f)
 		case Release:
 			release.ReleaseTime = timestamppb.Now()
-			return nil, l.Bus.Release(ctx, l.Pool, release)
+			return nil, l.Bus.Release(ctx, pool, release)
 		case Gather:
 			return l.gather(ctx, f)
 		case Preview:
@@ -130,6 +131,7 @@ func releaseOf(s *State, a Action) *dispatchv1.Task {
 	}
 	return &dispatchv1.Task{
 		ProtocolVersion: bus.Protocol, RunId: s.RunID, Stage: a.Stage, TaskId: a.Task, Release: a.ReleaseNumber, PlanPath: path, PlanSha256: sha,
+		Slots: st.Planned.GetSlots(), Alone: st.Task(a.Task).Alone, Timeout: st.Planned.GetTimeout(),
 	}
 }
 

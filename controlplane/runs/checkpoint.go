@@ -164,7 +164,7 @@ func foldedTask(t *Task) *dispatchv1.FoldedTask {
 	f := &dispatchv1.FoldedTask{
 		TaskId: t.ID, State: int32(t.State), Release: t.Release, Attempts: int32(t.Attempts), Failures: int32(t.Failures), Worker: t.Worker,
 		Queued: durationpb.New(t.Queued), Running: durationpb.New(t.Running),
-		QueueTime: timestamp(t.QueuedAt), StartTime: timestamp(t.StartedAt), EndTime: timestamp(t.EndedAt), Done: t.Done, Failure: t.Failure.folded(),
+		QueueTime: timestamp(t.QueuedAt), StartTime: timestamp(t.StartedAt), EndTime: timestamp(t.EndedAt), Done: t.Done, Failure: t.Failure.folded(), Alone: t.Alone,
 	}
 	for _, a := range t.Tries {
 		f.Tries = append(f.Tries, &dispatchv1.FoldedAttempt{
@@ -220,7 +220,7 @@ func unfoldTask(f *dispatchv1.FoldedTask) *Task {
 	t := &Task{
 		ID: f.GetTaskId(), State: shoplakev1.TaskState(f.GetState()), Release: f.GetRelease(), Attempts: int(f.GetAttempts()), Failures: int(f.GetFailures()),
 		Worker: f.GetWorker(), Queued: f.GetQueued().AsDuration(), Running: f.GetRunning().AsDuration(),
-		QueuedAt: moment(f.GetQueueTime()), StartedAt: moment(f.GetStartTime()), EndedAt: moment(f.GetEndTime()), Done: f.GetDone(), Failure: unfoldFailure(f.GetFailure()),
+		QueuedAt: moment(f.GetQueueTime()), StartedAt: moment(f.GetStartTime()), EndedAt: moment(f.GetEndTime()), Done: f.GetDone(), Failure: unfoldFailure(f.GetFailure()), Alone: f.GetAlone(),
 	}
 	for _, a := range f.GetTries() {
 		t.Tries = append(t.Tries, &Attempt{ID: a.GetAttemptId(), Worker: a.GetWorker(), Release: a.GetRelease(),

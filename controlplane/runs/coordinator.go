@@ -62,13 +62,12 @@ type Coordinator struct {
 	*planner
 	log *Log
 	// latest is nil while another control plane coordinates.
-	latest atomic.Pointer[Load]
+	latest atomic.Pointer[map[string]Load]
 }
 
 // NewCoordinator returns a coordinator; Run starts it.
 func NewCoordinator(c Config) *Coordinator {
 	p := &planner{Config: c}
-	p.slots.Store(1)
 	return &Coordinator{planner: p, log: NewLog(c.Bus)}
 }
 
@@ -129,13 +128,27 @@ func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 			err = l.onReports(ctx, collect(d, reports))
 		case o := <-l.done:
 			err = l.onOutcome(ctx, o)
-		case <-tick.C:
+		case now := <-tick.C:
 			l.countSlots(ctx)
+			err = l.failOverdue(ctx, now)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// failOverdue fails the stages that take too long.
+func (l *leader) failOverdue(ctx context.Context, now time.Time) error {
+	for _, r := range l.runs {
+		if len(r.overdue(now)) == 0 {
+			continue
+		}
+		if err := l.append(ctx, r, func() []*dispatchv1.RunEvent { return r.overdue(now) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // collect takes what else has arrived, so that results are appended in batches.
@@ -161,11 +174,17 @@ func (l *leader) countSlots(ctx context.Context) {
 		l.Log.WarnContext(ctx, "could not count the workers; keeping the last count", "error", err)
 		return
 	}
-	var slots int64
+	slots := map[string]int{}
 	for _, w := range workers {
-		slots += int64(w.GetSlots())
+		pool := w.GetPool()
+		if pool == "" {
+			pool = l.Pool
+		}
+		if !w.GetDraining() {
+			slots[pool] += int(w.GetSlots())
+		}
 	}
-	l.slots.Store(max(1, slots))
+	l.slots.set(slots)
 	l.countLoad()
 }
 
@@ -241,13 +260,12 @@ func (l *leader) advanceAll(ctx context.Context) error {
 		open = append(open, r)
 	}
 	slices.SortFunc(open, inTurn)
-	granted := grant(open, int(l.slots.Load()), &l.clock)
+	granted := l.grantAll(open)
 	for _, r := range open {
 		if err := l.purgeCancelled(ctx, r); err != nil {
 			return err
 		}
-		released := 0
-		for _, a := range r.todo(&released, granted[r]) {
+		for _, a := range l.todo(r, granted) {
 			switch a.Kind {
 			case Start:
 				ok, overtaken := admit(open, l.jobs, r)
@@ -269,6 +287,37 @@ func (l *leader) advanceAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// grantAll divides what each pool may do among runs, by pool.
+func (l *leader) grantAll(open []*running) map[string]map[*running]int {
+	granted := map[string]map[*running]int{}
+	for _, r := range open {
+		for _, st := range r.state.Stages {
+			pool := l.poolOf(st)
+			if st.Terminal() || st.Planned == nil || granted[pool] != nil {
+				continue
+			}
+			granted[pool] = grantOf(open, func(st *Stage) bool { return l.poolOf(st) == pool }, l.slots.of(pool), &l.clock)
+		}
+	}
+	return granted
+}
+
+// todo lists what may be begun in a run, with the releases that each pool's grant lets be.
+func (l *leader) todo(r *running, granted map[string]map[*running]int) []Action {
+	most := 0
+	for _, of := range granted {
+		most += of[r]
+	}
+	return r.todoBy(most, func(st *Stage) bool {
+		pool := l.poolOf(st)
+		if granted[pool][r] == 0 {
+			return false
+		}
+		granted[pool][r]--
+		return true
+	})
 }
 
 // place finds out which tables a run writes and how urgent it is.
@@ -301,6 +350,16 @@ func (l *leader) suspend(ctx context.Context, r, by *running) error {
 		}
 		return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Suspended{Suspended: &dispatchv1.RunSuspended{By: by.state.RunID}}}}
 	})
+}
+
+// stopTasks takes back what workers were given for a run that failed: nobody waits for it.
+func (l *leader) stopTasks(ctx context.Context, s *State) {
+	if s.Phase != shoplakev1.RunState_RUN_STATE_FAILED || len(s.Stages) == 0 {
+		return
+	}
+	if err := errors.Join(l.Bus.PurgeTasks(ctx, s.RunID), l.Bus.PublishCancel(ctx, s.RunID)); err != nil {
+		l.Log.WarnContext(ctx, "tasks of a run that failed may still be done, in vain", "run", s.RunID, "error", err)
+	}
 }
 
 func (l *leader) purgeCancelled(ctx context.Context, r *running) error {
@@ -379,6 +438,7 @@ func (l *leader) afterAppend(ctx context.Context, r *running, events []*dispatch
 	}
 	if r.state.Terminal() {
 		l.letGo(r)
+		l.stopTasks(ctx, r.state)
 		if l.OnEnded != nil {
 			l.OnEnded(r.state)
 		}

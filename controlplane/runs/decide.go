@@ -55,16 +55,21 @@ type outcome struct {
 // todo lists what may be begun: what is to be done next and is not under way, and of releases no more than leave out, the
 // tasks that are out, within the limit.
 func (r *running) todo(out *int, limit int) []Action {
-	var actions []Action
-	for _, a := range next(r.state, max(0, limit-*out), r.passes) {
-		if r.busy[a.Key()] {
-			continue
+	return r.todoBy(max(0, limit-*out), func(*Stage) bool {
+		if *out >= limit {
+			return false
 		}
-		if a.Kind == Release {
-			if *out >= limit {
-				continue
-			}
-			*out++
+		*out++
+		return true
+	})
+}
+
+// todoBy is todo with at most so many releases of a stage, each if take agrees.
+func (r *running) todoBy(most int, take func(*Stage) bool) []Action {
+	var actions []Action
+	for _, a := range next(r.state, most, r.passes) {
+		if r.busy[a.Key()] || a.Kind == Release && !take(r.state.Stage(a.Stage)) {
+			continue
 		}
 		actions = append(actions, a)
 	}
@@ -90,9 +95,12 @@ func (r *running) begins(a Action) {
 	}
 }
 
-// released counts the tasks that are out. Those of a stage that has ended are not: nobody waits for them, and what becomes of
+// released counts the slots that the tasks take which are out. Those of a stage that has ended are not: nobody waits for them, and what becomes of
 // them is not folded any more.
-func (r *running) released() int {
+func (r *running) released() int { return r.releasedOf(func(*Stage) bool { return true }) }
+
+// releasedOf is released, of the stages that are asked for.
+func (r *running) releasedOf(asked func(*Stage) bool) int {
 	n := 0
 	for key, out := range r.out {
 		st := r.state.Stage(out.stage)
@@ -104,15 +112,17 @@ func (r *running) released() int {
 			delete(r.busy, key)
 			continue
 		}
-		n++
+		if asked(st) {
+			n += st.cost()
+		}
 	}
 	for _, st := range r.state.Stages {
-		if st.Terminal() {
+		if st.Terminal() || !asked(st) {
 			continue
 		}
-		n += st.tally.count[shoplakev1.TaskState_TASK_STATE_RUNNING]
+		n += st.cost() * st.tally.count[shoplakev1.TaskState_TASK_STATE_RUNNING]
 		if st.Check != nil && st.Check.State == shoplakev1.TaskState_TASK_STATE_RUNNING {
-			n++
+			n += st.cost()
 		}
 	}
 	return n
@@ -158,6 +168,22 @@ func (r *running) decide(o outcome) ([]*dispatchv1.RunEvent, error) {
 		return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: o.action.Stage, Class: class, Message: sayable(o.err)}}}}, nil
 	}
 	return []*dispatchv1.RunEvent{finished(shoplakev1.RunState_RUN_STATE_FAILED, 0, &Failure{Class: class, Message: sayable(o.err)})}, nil
+}
+
+// overdue fails the stages that have taken longer than the pipeline lets them.
+func (r *running) overdue(now time.Time) []*dispatchv1.RunEvent {
+	var events []*dispatchv1.RunEvent
+	for _, st := range r.state.Stages {
+		limit := st.Planned.GetStageTimeout()
+		if limit == nil || st.State != shoplakev1.StageState_STAGE_STATE_RUNNING && st.State != shoplakev1.StageState_STAGE_STATE_CHECKING ||
+			now.Sub(st.Started) <= limit.AsDuration() {
+			continue
+		}
+		events = append(events, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: st.Table,
+			Class: dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT, Message: fmt.Sprintf("its tasks took longer than the stage's timeout of %v, "+
+				"the waiting for workers included: add workers, or give it more time (tasks: stage_timeout)", limit.AsDuration())}}})
+	}
+	return events
 }
 
 // wants says whether the state still asks for an action.

@@ -88,7 +88,7 @@ func (w *world) checkStage(before, after *State, old, st *Stage, e *dispatchv1.R
 			w.fail("the result of %s/%s was %q and became %q", st.Table, t.ID, was[i].Done.GetOutputPath(), t.Done.GetOutputPath())
 		}
 		// 5: attempts are counted, and bounded.
-		if t.Failures > maxAttempts || t.Release > maxAttempts {
+		if t.Failures > st.attempts() || t.Release > uint32(st.attempts()) {
 			w.fail("%s/%s failed %d times and is at release %d", st.Table, t.ID, t.Failures, t.Release)
 		}
 	}

@@ -16,9 +16,9 @@ type Load struct {
 	Slots int
 }
 
-// loadOf counts the tasks of open runs.
-func loadOf(states []*State) Load {
-	var l Load
+// loadOf counts the tasks of open runs, by pool.
+func loadOf(states []*State, poolOf func(*Stage) string) map[string]Load {
+	loads := map[string]Load{}
 	for _, s := range states {
 		if s.Phase != shoplakev1.RunState_RUN_STATE_RUNNING {
 			continue
@@ -27,6 +27,7 @@ func loadOf(states []*State) Load {
 			if st.State != shoplakev1.StageState_STAGE_STATE_RUNNING && st.State != shoplakev1.StageState_STAGE_STATE_CHECKING {
 				continue
 			}
+			l := loads[poolOf(st)]
 			for _, t := range st.all() {
 				switch t.State {
 				case shoplakev1.TaskState_TASK_STATE_RUNNING:
@@ -38,17 +39,18 @@ func loadOf(states []*State) Load {
 					}
 				}
 			}
+			loads[poolOf(st)] = l
 		}
 	}
-	return l
+	return loads
 }
 
-// Load is what waits for workers, as this control plane knew it a moment ago; ok is false where another one coordinates.
-func (c *Coordinator) Load() (l Load, ok bool) {
+// Loads is what waits for workers, by pool, as this control plane knew it a moment ago; nil where another one coordinates.
+func (c *Coordinator) Loads() map[string]Load {
 	if p := c.latest.Load(); p != nil {
-		return *p, true
+		return *p
 	}
-	return Load{}, false
+	return nil
 }
 
 // countLoad notes what waits.
@@ -57,7 +59,13 @@ func (l *leader) countLoad() {
 	for _, r := range l.runs {
 		states = append(states, r.state)
 	}
-	load := loadOf(states)
-	load.Slots = int(l.slots.Load())
-	l.latest.Store(&load)
+	loads := loadOf(states, l.poolOf)
+	for _, pool := range append(l.slots.names(), l.Pool) {
+		load := loads[pool]
+		if l.slots.there(pool) {
+			load.Slots = l.slots.of(pool)
+		}
+		loads[pool] = load
+	}
+	l.latest.Store(&loads)
 }

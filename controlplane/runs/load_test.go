@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -21,8 +22,10 @@ func TestLoad(t *testing.T) {
 		{State: shoplakev1.StageState_STAGE_STATE_FAILED, Tasks: []*Task{task(queued, 0)}}, // nobody will do it
 	}}
 	cancelling := &State{Phase: shoplakev1.RunState_RUN_STATE_CANCELLING, Stages: open.Stages}
-	got := loadOf([]*State{open, cancelling, {Submitted: &dispatchv1.RunSubmitted{}}})
-	if want := (Load{Waiting: 3, Running: 1, Oldest: at.Add(2 * time.Second)}); got != want {
+	open.Stages[0].Planned = &dispatchv1.StagePlanned{Pool: "large"}
+	got := loadOf([]*State{open, cancelling, {Submitted: &dispatchv1.RunSubmitted{}}}, func(st *Stage) string { return st.Planned.GetPool() })
+	want := map[string]Load{"large": {Waiting: 2, Running: 1, Oldest: at.Add(2 * time.Second)}, "": {Waiting: 1, Oldest: at.Add(5 * time.Second)}}
+	if !maps.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -7,10 +7,16 @@ import (
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/pipeline"
 )
 
-// maxAttempts is how often a task is tried before its stage fails.
-const maxAttempts = 3
+// attempts is how often a task of the stage is tried before the stage fails.
+func (st *Stage) attempts() int {
+	if n := st.Planned.GetAttempts(); n > 0 {
+		return int(n)
+	}
+	return pipeline.DefaultWork.Attempts
+}
 
 // ActionKind is something for the coordinator to do.
 type ActionKind int

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
@@ -29,8 +29,8 @@ const (
 // planner finds out what is stale, by what the lake and the landing folder hold.
 type planner struct {
 	Config
-	// slots is how many tasks all workers together do at a time.
-	slots atomic.Int64
+	// slots is how many tasks the workers of each pool together do at a time.
+	slots poolSlots
 }
 
 // plannedShown is how many planned partitions a run's log keeps.
@@ -76,6 +76,14 @@ func (l *planner) plan(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 		Planned: shown(found.partitions), Reason: found.reason, Notices: found.notices,
 		HasChecks: len(checksOf(p, f.table)) > 0, ReasonsPath: reasonsPath, ReasonsSha256: reasonsSHA, More: found.more,
 	}
+	work := p.Work(f.table)
+	event.Pool, event.Slots, event.Attempts = work.Pool, int32(work.Slots), int32(work.Attempts)
+	if work.Timeout > 0 {
+		event.Timeout = durationpb.New(work.Timeout)
+	}
+	if work.StageTimeout > 0 {
+		event.StageTimeout = durationpb.New(work.StageTimeout)
+	}
 	for _, t := range plan.GetTasks() {
 		event.TaskIds = append(event.TaskIds, t.GetTaskId())
 	}
@@ -93,7 +101,9 @@ func shown(partitions []*dispatchv1.PlannedPartition) []*dispatchv1.PlannedParti
 
 // stale plans a stage. In a dry run it changes nothing: tables that do not exist yet are taken as empty.
 func (l *planner) stale(ctx context.Context, p *pipeline.Pipeline, f facts) (*planned, error) {
+	work := p.Work(f.table)
 	base := &dispatchv1.StagePlan{
+		Pool: work.Pool, Slots: int32(work.Slots),
 		ProtocolVersion: bus.Protocol, RunId: f.runID, Stage: f.table, PlanNumber: f.plans + 1,
 		PipelineDigest: p.Digest, IngestTime: timestamppb.New(f.started),
 		Fingerprint: pipeline.Fingerprint(p, f.table, engine.Version()),

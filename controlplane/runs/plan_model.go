@@ -211,7 +211,7 @@ func (l *planner) planTransform(model *pipeline.Model, inputs []*inputState, cur
 		}
 		plan.Inputs = append(plan.Inputs, pinned)
 	}
-	tasks := int(l.slots.Load())
+	tasks := l.tasksAtOnce(plan)
 	if model.Reach.Kind != pipeline.ReachAny {
 		tasks *= 2 // where each task reads its own partitions only, smaller tasks spread better
 	}

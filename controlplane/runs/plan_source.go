@@ -193,7 +193,7 @@ func (l *planner) planIngest(ctx context.Context, source *pipeline.Source, bronz
 	for _, file := range read {
 		total += file.bytes
 	}
-	limit := min(max(total/(2*l.slots.Load()), ingestTaskFloor), ingestTaskBytes)
+	limit := min(max(total/int64(2*l.tasksAtOnce(plan)), ingestTaskFloor), ingestTaskBytes)
 	var task *dispatchv1.TaskPlan
 	var bytes int64
 	for _, file := range read {

@@ -92,7 +92,9 @@ type Task struct {
 	// QueuedAt, StartedAt and EndedAt are of the latest attempt.
 	QueuedAt, StartedAt, EndedAt time.Time
 	// Done is the report that won.
-	Done    *dispatchv1.TaskSucceeded
+	Done *dispatchv1.TaskSucceeded
+	// Alone says that an attempt ran out of memory: the next ones get a worker to themselves.
+	Alone   bool
 	Failure *Failure
 	// Tries are all attempts that were heard of, the late ones included.
 	Tries []*Attempt
@@ -125,6 +127,20 @@ func (t *Task) try(r *dispatchv1.TaskReport) (isNew bool) {
 		a.Ended, a.Error = r.GetEndTime().AsTime(), r.GetFailed().GetMessage()
 	}
 	return isNew
+}
+
+// maxLost is after how many attempts that nobody heard the end of a task is given up: it may be what brings workers down.
+const maxLost = 8
+
+// lost counts the attempts of the release before the present one that nobody heard the end of.
+func (t *Task) lost() int {
+	n := -1
+	for _, a := range t.Tries {
+		if a.Release == t.Release && a.Ended.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // Failure is what went wrong.
@@ -340,7 +356,14 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 	if isNew {
 		t.Attempts++
 	}
-	if t.Done != nil || t.State == shoplakev1.TaskState_TASK_STATE_FAILED {
+	if t.Done != nil || t.State == failed {
+		return false
+	}
+	if n := t.lost(); isNew && n >= maxLost && r.GetStarted() != nil {
+		t.Failure = &Failure{Class: dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT, Stage: st.Table, Message: fmt.Sprintf(
+			"%d workers were lost while they did task %s, or their connections: see their logs; where they ran out of memory give them more, or the task more slots", n, t.ID)}
+		t.EndedAt = at
+		st.to(t, failed)
 		return false
 	}
 	if r.GetFailed() != nil && r.GetRelease() < t.Release {
@@ -367,7 +390,8 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 	case *dispatchv1.TaskReport_Failed:
 		t.Failures++
 		t.Failure = &Failure{Class: o.Failed.GetClass(), Stage: st.Table, Message: o.Failed.GetMessage()}
-		if o.Failed.GetClass() == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && t.Failures < maxAttempts {
+		t.Alone = t.Alone || o.Failed.GetOutOfMemory()
+		if o.Failed.GetClass() == dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT && t.Failures < st.attempts() {
 			st.to(t, queued)
 			t.Release, t.QueuedAt = t.Release+1, at
 			return false

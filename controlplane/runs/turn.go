@@ -158,20 +158,26 @@ func inTurn(a, b *running) int {
 }
 
 // grant divides the tasks that may be released now among runs: to each in turn the one that has had the least for its weight
-// (start-time fair queueing: Goyal, Vin, Cheng, 1996; a task counts as one unit of work). clock is how far the queue has come.
+// (start-time fair queueing: Goyal, Vin, Cheng, 1996; a task is as much work as it takes slots). clock is how far the queue has come.
 //
 // releasedPerSlot tasks for each slot are out at most, so that no slot waits for the coordinator; of background runs one, so
 // that the task of another waits for none but those that have begun; of dry runs one too.
 func grant(open []*running, slots int, clock *float64) map[*running]int {
+	return grantOf(open, func(*Stage) bool { return true }, slots, clock)
+}
+
+// grantOf is grant for the stages that one pool of workers does.
+func grantOf(open []*running, asked func(*Stage) bool, slots int, clock *float64) map[*running]int {
 	room := releasedPerSlot * slots
 	lean := map[bool]int{true: max(1, slots), false: max(1, slots)} // room of dry and of background runs
 	type queue struct {
-		run     *running
-		waiting int
+		run *running
+		// waiting are the slots that the tasks take which could be released, in order.
+		waiting []int
 	}
 	var queues []*queue
 	for _, r := range open {
-		n := r.released()
+		n := r.releasedOf(asked)
 		room -= n
 		switch {
 		case r.state.Dry():
@@ -179,7 +185,7 @@ func grant(open []*running, slots int, clock *float64) map[*running]int {
 		case r.rank == background:
 			lean[false] -= n
 		}
-		if waiting := r.releasable(releasedPerSlot * slots); waiting > 0 {
+		if waiting := r.releasable(releasedPerSlot*slots, asked); len(waiting) > 0 {
 			queues = append(queues, &queue{r, waiting})
 			r.virtual = max(r.virtual, *clock)
 		}
@@ -189,7 +195,7 @@ func grant(open []*running, slots int, clock *float64) map[*running]int {
 		var next *queue
 		for _, q := range queues {
 			limited := q.run.state.Dry() || q.run.rank == background
-			if q.waiting == 0 || limited && lean[q.run.state.Dry()] <= 0 {
+			if len(q.waiting) == 0 || limited && lean[q.run.state.Dry()] <= 0 {
 				continue
 			}
 			if next == nil || q.run.virtual < next.run.virtual || q.run.virtual == next.run.virtual && inTurn(q.run, next.run) < 0 {
@@ -200,24 +206,29 @@ func grant(open []*running, slots int, clock *float64) map[*running]int {
 			break
 		}
 		*clock = next.run.virtual
-		next.run.virtual += 1 / next.run.weight()
-		next.waiting--
-		room--
+		cost := min(next.waiting[0], slots)
+		next.waiting = next.waiting[1:]
+		next.run.virtual += float64(cost) / next.run.weight()
+		room -= cost
 		granted[next.run]++
 		if next.run.state.Dry() || next.run.rank == background {
-			lean[next.run.state.Dry()]--
+			lean[next.run.state.Dry()] -= cost
 		}
 	}
 	return granted
 }
 
-// releasable counts the tasks that could be released, up to most.
-func (r *running) releasable(most int) int {
-	n := 0
+// releasable are the slots that the tasks take which could be released, of most tasks of the stages that are asked for.
+func (r *running) releasable(most int, asked func(*Stage) bool) []int {
+	var costs []int
 	for _, a := range next(r.state, most, r.passes) {
-		if a.Kind == Release && !r.busy[a.Key()] {
-			n++
+		st := r.state.Stage(a.Stage)
+		if a.Kind == Release && !r.busy[a.Key()] && asked(st) && len(costs) < most {
+			costs = append(costs, st.cost())
 		}
 	}
-	return min(n, most)
+	return costs
 }
+
+// cost is how many slots each of the stage's tasks takes.
+func (st *Stage) cost() int { return max(1, int(st.Planned.GetSlots())) }

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
@@ -275,5 +277,48 @@ func TestBackoff(t *testing.T) {
 	}
 	if len(waits) < 25 {
 		t.Errorf("50 tasks that failed together come again at %d moments", len(waits))
+	}
+}
+
+// A task that brings down each worker that has it is given up in the end; one whose worker is heard of is not.
+func TestATaskThatNobodyHearsTheEndOf(t *testing.T) {
+	t.Parallel()
+	s := NewState("run")
+	apply := func(e *dispatchv1.RunEvent) {
+		e.Time = timestamppb.Now()
+		if err := s.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Submitted{Submitted: &dispatchv1.RunSubmitted{}}})
+	apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: []*dispatchv1.StageNode{{Table: "silver.a"}}}}})
+	apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: &dispatchv1.StagePlanned{Stage: "silver.a", PlanNumber: 1, PlanSha256: "x", TaskIds: []string{"1"}}}})
+	for n := range maxLost + 1 {
+		if s.Stage("silver.a").State != shoplakev1.StageState_STAGE_STATE_RUNNING {
+			t.Fatalf("the stage is %v after %d attempts", s.Stage("silver.a").State, n)
+		}
+		apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Task{Task: &dispatchv1.TaskReport{Stage: "silver.a", TaskId: "1", Release: 1, PlanSha256: "x",
+			AttemptId: fmt.Sprint(n), StartTime: timestamppb.Now(), Outcome: &dispatchv1.TaskReport_Started{Started: &dispatchv1.TaskStarted{}}}}})
+	}
+	if st := s.Stage("silver.a"); st.State != shoplakev1.StageState_STAGE_STATE_FAILED || st.Failure == nil {
+		t.Errorf("the stage is %v after %d attempts that nobody heard the end of", st.State, maxLost+1)
+	}
+}
+
+func TestOverdue(t *testing.T) {
+	t.Parallel()
+	r := newRunning("run")
+	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	planned := &dispatchv1.StagePlanned{StageTimeout: durationpb.New(time.Hour)}
+	r.state.Stages = []*Stage{
+		{Table: "silver.a", State: shoplakev1.StageState_STAGE_STATE_RUNNING, Planned: planned, Started: begun},
+		{Table: "silver.b", State: shoplakev1.StageState_STAGE_STATE_COMMITTING, Planned: planned, Started: begun}, // its tasks are done
+		{Table: "silver.c", State: shoplakev1.StageState_STAGE_STATE_RUNNING, Planned: &dispatchv1.StagePlanned{}, Started: begun},
+	}
+	if events := r.overdue(begun.Add(time.Hour)); len(events) > 0 {
+		t.Errorf("in time, but %v", events)
+	}
+	if events := r.overdue(begun.Add(time.Hour + 1)); len(events) != 1 || events[0].GetStageFailed().GetStage() != "silver.a" {
+		t.Errorf("got %v", events)
 	}
 }

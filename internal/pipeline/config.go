@@ -29,7 +29,7 @@ func readConfig(p *Pipeline, content []byte, faults *Faults) *document {
 	reader.text(root, false, "description")
 	p.TimeZone = reader.text(root, true, "time_zone")
 	p.Currency = reader.text(root, true, "currency")
-	reader.known(root, []string{"name", "title", "description", "time_zone", "currency", "flows"})
+	reader.known(root, []string{"name", "title", "description", "time_zone", "currency", "tasks", "flows"})
 	if p.Title == "" {
 		p.Title = p.Name
 	}
@@ -39,6 +39,7 @@ func readConfig(p *Pipeline, content []byte, faults *Faults) *document {
 	if p.Currency != "" && !isCurrency(p.Currency) {
 		reader.fault([]string{"currency"}, "%s is no currency: use a code of ISO 4217, for example EUR", shorten(p.Currency))
 	}
+	p.Tasks = reader.work(root)
 	p.Flows = reader.flows(p, root)
 	return doc
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Keys of a model's header.
-var modelKeys = []string{"description", "partition", "key", "reach", "input", "build"}
+var modelKeys = []string{"description", "partition", "key", "reach", "input", "build", "tasks"}
 
 // modelDraft is a model while it is read.
 type modelDraft struct {
@@ -75,6 +75,9 @@ func (l *loader) readModelHeader(draft *modelDraft) {
 		default:
 			reader.faultValue(build, "build is replace or append, not %s", shorten(build.value))
 		}
+	}
+	if tasks := reader.one("tasks"); tasks != nil {
+		draft.Tasks = workOverrides(reader, tasks)
 	}
 	reader.finish(modelKeys...)
 }

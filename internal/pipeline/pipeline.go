@@ -20,6 +20,8 @@ type Pipeline struct {
 	KPIs   []*KPI
 	Checks []*Check
 	Flows  []*Flow
+	// Tasks says how the tasks of all tables are done; Work has what a model says besides.
+	Tasks Work
 }
 
 // Source is where raw data comes from. Its bronze table is bronze.<name>.
@@ -132,6 +134,8 @@ type Model struct {
 	Inputs  []Input
 	Build   Build
 	Columns []Column
+	// Tasks are what the header says of the model's tasks, by key of Work; see Pipeline.Work.
+	Tasks map[string]string
 }
 
 // Input returns the input of that table, false where the model does not read it.

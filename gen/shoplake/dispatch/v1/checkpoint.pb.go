@@ -445,19 +445,21 @@ type FoldedTask struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	TaskId string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// A value of shoplake.v1.TaskState.
-	State         int32                  `protobuf:"varint,2,opt,name=state,proto3" json:"state,omitempty"`
-	Release       uint32                 `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
-	Attempts      int32                  `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	Failures      int32                  `protobuf:"varint,5,opt,name=failures,proto3" json:"failures,omitempty"`
-	Worker        string                 `protobuf:"bytes,6,opt,name=worker,proto3" json:"worker,omitempty"`
-	Queued        *durationpb.Duration   `protobuf:"bytes,7,opt,name=queued,proto3" json:"queued,omitempty"`
-	Running       *durationpb.Duration   `protobuf:"bytes,8,opt,name=running,proto3" json:"running,omitempty"`
-	QueueTime     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
-	StartTime     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	Done          *TaskSucceeded         `protobuf:"bytes,12,opt,name=done,proto3" json:"done,omitempty"`
-	Failure       *FoldedFailure         `protobuf:"bytes,13,opt,name=failure,proto3" json:"failure,omitempty"`
-	Tries         []*FoldedAttempt       `protobuf:"bytes,14,rep,name=tries,proto3" json:"tries,omitempty"`
+	State     int32                  `protobuf:"varint,2,opt,name=state,proto3" json:"state,omitempty"`
+	Release   uint32                 `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
+	Attempts  int32                  `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Failures  int32                  `protobuf:"varint,5,opt,name=failures,proto3" json:"failures,omitempty"`
+	Worker    string                 `protobuf:"bytes,6,opt,name=worker,proto3" json:"worker,omitempty"`
+	Queued    *durationpb.Duration   `protobuf:"bytes,7,opt,name=queued,proto3" json:"queued,omitempty"`
+	Running   *durationpb.Duration   `protobuf:"bytes,8,opt,name=running,proto3" json:"running,omitempty"`
+	QueueTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	EndTime   *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	Done      *TaskSucceeded         `protobuf:"bytes,12,opt,name=done,proto3" json:"done,omitempty"`
+	Failure   *FoldedFailure         `protobuf:"bytes,13,opt,name=failure,proto3" json:"failure,omitempty"`
+	Tries     []*FoldedAttempt       `protobuf:"bytes,14,rep,name=tries,proto3" json:"tries,omitempty"`
+	// An attempt ran out of memory.
+	Alone         bool `protobuf:"varint,15,opt,name=alone,proto3" json:"alone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,6 +590,13 @@ func (x *FoldedTask) GetTries() []*FoldedAttempt {
 		return x.Tries
 	}
 	return nil
+}
+
+func (x *FoldedTask) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
 }
 
 // FoldedAttempt is one try at a task.
@@ -806,7 +815,7 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"\asettled\x18\x12 \x01(\bR\asettled\x1a<\n" +
 	"\x0eSnapshotsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xed\x04\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x83\x05\n" +
 	"\n" +
 	"FoldedTask\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
@@ -825,7 +834,8 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"\bend_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x127\n" +
 	"\x04done\x18\f \x01(\v2#.shoplake.dispatch.v1.TaskSucceededR\x04done\x12=\n" +
 	"\afailure\x18\r \x01(\v2#.shoplake.dispatch.v1.FoldedFailureR\afailure\x129\n" +
-	"\x05tries\x18\x0e \x03(\v2#.shoplake.dispatch.v1.FoldedAttemptR\x05tries\"\xa7\x02\n" +
+	"\x05tries\x18\x0e \x03(\v2#.shoplake.dispatch.v1.FoldedAttemptR\x05tries\x12\x14\n" +
+	"\x05alone\x18\x0f \x01(\bR\x05alone\"\xa7\x02\n" +
 	"\rFoldedAttempt\x12\x1d\n" +
 	"\n" +
 	"attempt_id\x18\x01 \x01(\tR\tattemptId\x12\x16\n" +

@@ -9,6 +9,7 @@ package dispatchv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -654,7 +655,15 @@ type StagePlanned struct {
 	ReasonsPath   string `protobuf:"bytes,11,opt,name=reasons_path,json=reasonsPath,proto3" json:"reasons_path,omitempty"`
 	ReasonsSha256 string `protobuf:"bytes,12,opt,name=reasons_sha256,json=reasonsSha256,proto3" json:"reasons_sha256,omitempty"`
 	// Of a dry run: what is built besides, which only the run itself can tell; empty where the partitions are all.
-	More          string `protobuf:"bytes,13,opt,name=more,proto3" json:"more,omitempty"`
+	More string `protobuf:"bytes,13,opt,name=more,proto3" json:"more,omitempty"`
+	// How the tasks are done: by which pool of workers (the control plane's where empty), how many slots of a worker each takes (1 where
+	// 0), how often each is tried (3 where 0), and what bounds the stage (nothing where unset).
+	Pool         string               `protobuf:"bytes,14,opt,name=pool,proto3" json:"pool,omitempty"`
+	Slots        int32                `protobuf:"varint,15,opt,name=slots,proto3" json:"slots,omitempty"`
+	Attempts     int32                `protobuf:"varint,16,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	StageTimeout *durationpb.Duration `protobuf:"bytes,17,opt,name=stage_timeout,json=stageTimeout,proto3" json:"stage_timeout,omitempty"`
+	// Bounds an attempt; nothing where unset.
+	Timeout       *durationpb.Duration `protobuf:"bytes,18,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -778,6 +787,41 @@ func (x *StagePlanned) GetMore() string {
 		return x.More
 	}
 	return ""
+}
+
+func (x *StagePlanned) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *StagePlanned) GetSlots() int32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *StagePlanned) GetAttempts() int32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *StagePlanned) GetStageTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.StageTimeout
+	}
+	return nil
+}
+
+func (x *StagePlanned) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
 }
 
 type PlannedPartition struct {
@@ -1829,7 +1873,7 @@ var File_shoplake_dispatch_v1_run_event_proto protoreflect.FileDescriptor
 
 const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\n" +
-	"$shoplake/dispatch/v1/run_event.proto\x12\x14shoplake.dispatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fshoplake/dispatch/v1/task.proto\"n\n" +
+	"$shoplake/dispatch/v1/run_event.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fshoplake/dispatch/v1/task.proto\"n\n" +
 	"\tRunEvents\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x126\n" +
 	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\"\xc6\t\n" +
@@ -1882,7 +1926,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\tStageNode\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\tR\x05table\x12\x1d\n" +
 	"\n" +
-	"depends_on\x18\x02 \x03(\tR\tdependsOn\"\xaf\x03\n" +
+	"depends_on\x18\x02 \x03(\tR\tdependsOn\"\xea\x04\n" +
 	"\fStagePlanned\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x1b\n" +
 	"\tplan_path\x18\x02 \x01(\tR\bplanPath\x12\x1f\n" +
@@ -1902,7 +1946,12 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	" \x03(\tR\anotices\x12!\n" +
 	"\freasons_path\x18\v \x01(\tR\vreasonsPath\x12%\n" +
 	"\x0ereasons_sha256\x18\f \x01(\tR\rreasonsSha256\x12\x12\n" +
-	"\x04more\x18\r \x01(\tR\x04more\"\x83\x01\n" +
+	"\x04more\x18\r \x01(\tR\x04more\x12\x12\n" +
+	"\x04pool\x18\x0e \x01(\tR\x04pool\x12\x14\n" +
+	"\x05slots\x18\x0f \x01(\x05R\x05slots\x12\x1a\n" +
+	"\battempts\x18\x10 \x01(\x05R\battempts\x12>\n" +
+	"\rstage_timeout\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fstageTimeout\x123\n" +
+	"\atimeout\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\x83\x01\n" +
 	"\x10PlannedPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\tR\tpartition\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
@@ -2037,7 +2086,8 @@ var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	nil,                           // 25: shoplake.dispatch.v1.Published.SnapshotsEntry
 	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
 	(*TaskReport)(nil),            // 27: shoplake.dispatch.v1.TaskReport
-	(ErrorClass)(0),               // 28: shoplake.dispatch.v1.ErrorClass
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(ErrorClass)(0),               // 29: shoplake.dispatch.v1.ErrorClass
 }
 var file_shoplake_dispatch_v1_run_event_proto_depIdxs = []int32{
 	1,  // 0: shoplake.dispatch.v1.RunEvents.events:type_name -> shoplake.dispatch.v1.RunEvent
@@ -2061,20 +2111,22 @@ var file_shoplake_dispatch_v1_run_event_proto_depIdxs = []int32{
 	4,  // 18: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
 	22, // 19: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
 	6,  // 20: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	6,  // 21: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	23, // 22: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	28, // 23: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	24, // 24: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
-	28, // 25: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	26, // 26: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
-	25, // 27: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
-	26, // 28: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
-	26, // 29: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	28, // 21: shoplake.dispatch.v1.StagePlanned.stage_timeout:type_name -> google.protobuf.Duration
+	28, // 22: shoplake.dispatch.v1.StagePlanned.timeout:type_name -> google.protobuf.Duration
+	6,  // 23: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	23, // 24: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	29, // 25: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	24, // 26: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
+	29, // 27: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	26, // 28: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
+	25, // 29: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
+	26, // 30: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
+	26, // 31: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_run_event_proto_init() }

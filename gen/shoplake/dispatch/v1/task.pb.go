@@ -12,6 +12,7 @@ package dispatchv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -218,7 +219,10 @@ type StagePlan struct {
 	// Kept in the snapshot's summary: up to which snapshot of each input the table is then built. Not set for inputs that do not advance.
 	BuiltInputs map[string]int64 `protobuf:"bytes,11,rep,name=built_inputs,json=builtInputs,proto3" json:"built_inputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Kept in the snapshot's summary: what the table was built by.
-	Fingerprint   string `protobuf:"bytes,12,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	Fingerprint string `protobuf:"bytes,12,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The pool of workers that does the tasks (the control plane's where empty), and how many slots of a worker each takes (1 where 0).
+	Pool          string `protobuf:"bytes,30,opt,name=pool,proto3" json:"pool,omitempty"`
+	Slots         int32  `protobuf:"varint,31,opt,name=slots,proto3" json:"slots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -335,6 +339,20 @@ func (x *StagePlan) GetFingerprint() string {
 		return x.Fingerprint
 	}
 	return ""
+}
+
+func (x *StagePlan) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *StagePlan) GetSlots() int32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
 }
 
 // PinnedTable is a table at one snapshot.
@@ -859,9 +877,15 @@ type Task struct {
 	// Number of this release, from 1: a task that failed is released again.
 	Release uint32 `protobuf:"varint,5,opt,name=release,proto3" json:"release,omitempty"`
 	// Where the plan lies in the lake, and its SHA-256 in hex.
-	PlanPath      string                 `protobuf:"bytes,6,opt,name=plan_path,json=planPath,proto3" json:"plan_path,omitempty"`
-	PlanSha256    string                 `protobuf:"bytes,7,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`
-	ReleaseTime   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=release_time,json=releaseTime,proto3" json:"release_time,omitempty"`
+	PlanPath    string                 `protobuf:"bytes,6,opt,name=plan_path,json=planPath,proto3" json:"plan_path,omitempty"`
+	PlanSha256  string                 `protobuf:"bytes,7,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`
+	ReleaseTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=release_time,json=releaseTime,proto3" json:"release_time,omitempty"`
+	// How many slots of its worker the task takes; 1 where 0.
+	Slots int32 `protobuf:"varint,9,opt,name=slots,proto3" json:"slots,omitempty"`
+	// It gets all slots of its worker, and spills: an attempt ran out of memory.
+	Alone bool `protobuf:"varint,10,opt,name=alone,proto3" json:"alone,omitempty"`
+	// Bounds the attempt; nothing where unset.
+	Timeout       *durationpb.Duration `protobuf:"bytes,11,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -948,6 +972,27 @@ func (x *Task) GetPlanSha256() string {
 func (x *Task) GetReleaseTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ReleaseTime
+	}
+	return nil
+}
+
+func (x *Task) GetSlots() int32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *Task) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
+}
+
+func (x *Task) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
 	}
 	return nil
 }
@@ -1356,9 +1401,11 @@ func (x *CheckFailure) GetSample() string {
 }
 
 type TaskFailed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Class         ErrorClass             `protobuf:"varint,1,opt,name=class,proto3,enum=shoplake.dispatch.v1.ErrorClass" json:"class,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Class   ErrorClass             `protobuf:"varint,1,opt,name=class,proto3,enum=shoplake.dispatch.v1.ErrorClass" json:"class,omitempty"`
+	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// The worker's memory did not suffice.
+	OutOfMemory   bool `protobuf:"varint,3,opt,name=out_of_memory,json=outOfMemory,proto3" json:"out_of_memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1405,6 +1452,13 @@ func (x *TaskFailed) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *TaskFailed) GetOutOfMemory() bool {
+	if x != nil {
+		return x.OutOfMemory
+	}
+	return false
 }
 
 // TaskOutput lists the files that an attempt wrote. It lies beside them.
@@ -1543,7 +1597,7 @@ var File_shoplake_dispatch_v1_task_proto protoreflect.FileDescriptor
 
 const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\n" +
-	"\x1fshoplake/dispatch/v1/task.proto\x12\x14shoplake.dispatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x05\n" +
+	"\x1fshoplake/dispatch/v1/task.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x05\n" +
 	"\tStagePlan\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x14\n" +
@@ -1559,7 +1613,9 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\x05tasks\x18\n" +
 	" \x03(\v2\x1e.shoplake.dispatch.v1.TaskPlanR\x05tasks\x12S\n" +
 	"\fbuilt_inputs\x18\v \x03(\v20.shoplake.dispatch.v1.StagePlan.BuiltInputsEntryR\vbuiltInputs\x12 \n" +
-	"\vfingerprint\x18\f \x01(\tR\vfingerprint\x1a>\n" +
+	"\vfingerprint\x18\f \x01(\tR\vfingerprint\x12\x12\n" +
+	"\x04pool\x18\x1e \x01(\tR\x04pool\x12\x14\n" +
+	"\x05slots\x18\x1f \x01(\x05R\x05slots\x1a>\n" +
 	"\x10BuiltInputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb9\x01\n" +
@@ -1608,7 +1664,7 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12;\n" +
 	"\vmodify_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"modifyTime\"\x8e\x02\n" +
+	"modifyTime\"\xef\x02\n" +
 	"\x04Task\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x14\n" +
@@ -1618,7 +1674,11 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\tplan_path\x18\x06 \x01(\tR\bplanPath\x12\x1f\n" +
 	"\vplan_sha256\x18\a \x01(\tR\n" +
 	"planSha256\x12=\n" +
-	"\frelease_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vreleaseTime\"\xeb\x04\n" +
+	"\frelease_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vreleaseTime\x12\x14\n" +
+	"\x05slots\x18\t \x01(\x05R\x05slots\x12\x14\n" +
+	"\x05alone\x18\n" +
+	" \x01(\bR\x05alone\x123\n" +
+	"\atimeout\x18\v \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xeb\x04\n" +
 	"\n" +
 	"TaskReport\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
@@ -1655,11 +1715,12 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\x05check\x18\x01 \x01(\tR\x05check\x12\x1a\n" +
 	"\bseverity\x18\x02 \x01(\tR\bseverity\x12\x12\n" +
 	"\x04rows\x18\x03 \x01(\x03R\x04rows\x12\x16\n" +
-	"\x06sample\x18\x04 \x01(\tR\x06sample\"^\n" +
+	"\x06sample\x18\x04 \x01(\tR\x06sample\"\x82\x01\n" +
 	"\n" +
 	"TaskFailed\x126\n" +
 	"\x05class\x18\x01 \x01(\x0e2 .shoplake.dispatch.v1.ErrorClassR\x05class\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"D\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\"\n" +
+	"\rout_of_memory\x18\x03 \x01(\bR\voutOfMemory\"D\n" +
 	"\n" +
 	"TaskOutput\x126\n" +
 	"\x05files\x18\x01 \x03(\v2 .shoplake.dispatch.v1.StagedFileR\x05files\"\x9d\x01\n" +
@@ -1727,6 +1788,7 @@ var file_shoplake_dispatch_v1_task_proto_goTypes = []any{
 	(*StagedFile)(nil),            // 18: shoplake.dispatch.v1.StagedFile
 	nil,                           // 19: shoplake.dispatch.v1.StagePlan.BuiltInputsEntry
 	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
 }
 var file_shoplake_dispatch_v1_task_proto_depIdxs = []int32{
 	0,  // 0: shoplake.dispatch.v1.StagePlan.kind:type_name -> shoplake.dispatch.v1.StageKind
@@ -1743,20 +1805,21 @@ var file_shoplake_dispatch_v1_task_proto_depIdxs = []int32{
 	9,  // 11: shoplake.dispatch.v1.TaskPlan.input_files:type_name -> shoplake.dispatch.v1.InputFiles
 	20, // 12: shoplake.dispatch.v1.LandingFile.modify_time:type_name -> google.protobuf.Timestamp
 	20, // 13: shoplake.dispatch.v1.Task.release_time:type_name -> google.protobuf.Timestamp
-	20, // 14: shoplake.dispatch.v1.TaskReport.release_time:type_name -> google.protobuf.Timestamp
-	20, // 15: shoplake.dispatch.v1.TaskReport.start_time:type_name -> google.protobuf.Timestamp
-	20, // 16: shoplake.dispatch.v1.TaskReport.end_time:type_name -> google.protobuf.Timestamp
-	13, // 17: shoplake.dispatch.v1.TaskReport.started:type_name -> shoplake.dispatch.v1.TaskStarted
-	14, // 18: shoplake.dispatch.v1.TaskReport.succeeded:type_name -> shoplake.dispatch.v1.TaskSucceeded
-	16, // 19: shoplake.dispatch.v1.TaskReport.failed:type_name -> shoplake.dispatch.v1.TaskFailed
-	15, // 20: shoplake.dispatch.v1.TaskSucceeded.check_failures:type_name -> shoplake.dispatch.v1.CheckFailure
-	2,  // 21: shoplake.dispatch.v1.TaskFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	18, // 22: shoplake.dispatch.v1.TaskOutput.files:type_name -> shoplake.dispatch.v1.StagedFile
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	21, // 14: shoplake.dispatch.v1.Task.timeout:type_name -> google.protobuf.Duration
+	20, // 15: shoplake.dispatch.v1.TaskReport.release_time:type_name -> google.protobuf.Timestamp
+	20, // 16: shoplake.dispatch.v1.TaskReport.start_time:type_name -> google.protobuf.Timestamp
+	20, // 17: shoplake.dispatch.v1.TaskReport.end_time:type_name -> google.protobuf.Timestamp
+	13, // 18: shoplake.dispatch.v1.TaskReport.started:type_name -> shoplake.dispatch.v1.TaskStarted
+	14, // 19: shoplake.dispatch.v1.TaskReport.succeeded:type_name -> shoplake.dispatch.v1.TaskSucceeded
+	16, // 20: shoplake.dispatch.v1.TaskReport.failed:type_name -> shoplake.dispatch.v1.TaskFailed
+	15, // 21: shoplake.dispatch.v1.TaskSucceeded.check_failures:type_name -> shoplake.dispatch.v1.CheckFailure
+	2,  // 22: shoplake.dispatch.v1.TaskFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	18, // 23: shoplake.dispatch.v1.TaskOutput.files:type_name -> shoplake.dispatch.v1.StagedFile
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_task_proto_init() }
