@@ -168,7 +168,7 @@ func foldedTask(t *Task) *dispatchv1.FoldedTask {
 	}
 	for _, a := range t.Tries {
 		f.Tries = append(f.Tries, &dispatchv1.FoldedAttempt{
-			AttemptId: a.ID, Worker: a.Worker, Release: a.Release, ReleaseTime: timestamp(a.Released), StartTime: timestamp(a.Started), EndTime: timestamp(a.Ended), Error: a.Error,
+			AttemptId: a.ID, Worker: a.Worker, Release: a.Release, ReleaseTime: timestamp(a.Released), StartTime: timestamp(a.Started), EndTime: timestamp(a.Ended), Error: a.Error, Class: a.Class,
 		})
 	}
 	return f
@@ -224,7 +224,7 @@ func unfoldTask(f *dispatchv1.FoldedTask) *Task {
 	}
 	for _, a := range f.GetTries() {
 		t.Tries = append(t.Tries, &Attempt{ID: a.GetAttemptId(), Worker: a.GetWorker(), Release: a.GetRelease(),
-			Released: moment(a.GetReleaseTime()), Started: moment(a.GetStartTime()), Ended: moment(a.GetEndTime()), Error: a.GetError()})
+			Released: moment(a.GetReleaseTime()), Started: moment(a.GetStartTime()), Ended: moment(a.GetEndTime()), Error: a.GetError(), Class: a.GetClass()})
 	}
 	return t
 }

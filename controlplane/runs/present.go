@@ -82,6 +82,9 @@ func (st *Stage) present(runID string) *shoplakev1.Stage {
 		}
 	}
 	v.Queued, v.Running = durationpb.New(queued), durationpb.New(running)
+	failures, all := st.failures()
+	v.FailedAttempts, v.FailedAttemptsTotal = failures, int32(all)
+	st.presentUnderWay(v)
 	return v
 }
 
@@ -108,6 +111,7 @@ func (st *Stage) TaskViews(runID string, plan *dispatchv1.StagePlan) []*shoplake
 			Name: "runs/" + runID + "/stages/" + st.Table + "/tasks/" + t.ID, State: t.State, Attempts: int32(t.Attempts), Partitions: partitions[t.ID],
 			Worker: t.Worker, RowsIn: t.Done.GetRowsIn(), RowsOut: t.Done.GetRowsOut(), BytesOut: t.Done.GetBytesOut(),
 			QueueTime: timestamp(t.QueuedAt), StartTime: timestamp(t.StartedAt), EndTime: timestamp(t.EndedAt), Error: t.Failure.present(),
+			Tries: t.presentTries(st.Table),
 		})
 	}
 	return list

@@ -109,6 +109,7 @@ type Attempt struct {
 	Ended time.Time
 	// Error is why it failed; empty where it did not.
 	Error string
+	Class dispatchv1.ErrorClass
 }
 
 // try notes what a report says of its attempt, and tells whether it is a new one.
@@ -124,7 +125,7 @@ func (t *Task) try(r *dispatchv1.TaskReport) (isNew bool) {
 		t.Tries, isNew = append(t.Tries, a), true
 	}
 	if r.GetEndTime() != nil {
-		a.Ended, a.Error = r.GetEndTime().AsTime(), r.GetFailed().GetMessage()
+		a.Ended, a.Error, a.Class = r.GetEndTime().AsTime(), r.GetFailed().GetMessage(), r.GetFailed().GetClass()
 	}
 	return isNew
 }

@@ -718,9 +718,20 @@ type Stage struct {
 	// Why the stage is built as a whole, or is up to date.
 	Reason string `protobuf:"bytes,21,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Of a dry run: what would be built besides `planned`, in words, where only the run itself can tell; empty where `planned` is all.
-	PlannedMore   string `protobuf:"bytes,22,opt,name=planned_more,json=plannedMore,proto3" json:"planned_more,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PlannedMore string `protobuf:"bytes,22,opt,name=planned_more,json=plannedMore,proto3" json:"planned_more,omitempty"`
+	// The tasks that a worker has now.
+	TasksRunning int32 `protobuf:"varint,23,opt,name=tasks_running,json=tasksRunning,proto3" json:"tasks_running,omitempty"`
+	// The mean of the moments at which these began: tasks_running times the time since then is how long they run, which `running`
+	// does not hold yet. Unset where none runs.
+	RunningSince *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=running_since,json=runningSince,proto3" json:"running_since,omitempty"`
+	// Since when the task waits that has waited longest; unset where none does.
+	QueuedSince *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=queued_since,json=queuedSince,proto3" json:"queued_since,omitempty"`
+	// The attempts that failed latest, at most 10, by their end; of longer messages the first 1,000 letters. ListTasks has all.
+	FailedAttempts []*Attempt `protobuf:"bytes,26,rep,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
+	// How many attempts failed in all.
+	FailedAttemptsTotal int32 `protobuf:"varint,27,opt,name=failed_attempts_total,json=failedAttemptsTotal,proto3" json:"failed_attempts_total,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Stage) Reset() {
@@ -907,6 +918,41 @@ func (x *Stage) GetPlannedMore() string {
 	return ""
 }
 
+func (x *Stage) GetTasksRunning() int32 {
+	if x != nil {
+		return x.TasksRunning
+	}
+	return 0
+}
+
+func (x *Stage) GetRunningSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RunningSince
+	}
+	return nil
+}
+
+func (x *Stage) GetQueuedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.QueuedSince
+	}
+	return nil
+}
+
+func (x *Stage) GetFailedAttempts() []*Attempt {
+	if x != nil {
+		return x.FailedAttempts
+	}
+	return nil
+}
+
+func (x *Stage) GetFailedAttemptsTotal() int32 {
+	if x != nil {
+		return x.FailedAttemptsTotal
+	}
+	return 0
+}
+
 // PlannedPartition is a partition that a stage builds.
 type PlannedPartition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -971,14 +1017,16 @@ type Task struct {
 	Attempts   int32     `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	Partitions []string  `protobuf:"bytes,4,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// The worker of the latest attempt.
-	Worker        string                 `protobuf:"bytes,5,opt,name=worker,proto3" json:"worker,omitempty"`
-	RowsIn        int64                  `protobuf:"varint,6,opt,name=rows_in,json=rowsIn,proto3" json:"rows_in,omitempty"`
-	RowsOut       int64                  `protobuf:"varint,7,opt,name=rows_out,json=rowsOut,proto3" json:"rows_out,omitempty"`
-	BytesOut      int64                  `protobuf:"varint,8,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
-	QueueTime     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
-	StartTime     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	Error         *RunError              `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	Worker    string                 `protobuf:"bytes,5,opt,name=worker,proto3" json:"worker,omitempty"`
+	RowsIn    int64                  `protobuf:"varint,6,opt,name=rows_in,json=rowsIn,proto3" json:"rows_in,omitempty"`
+	RowsOut   int64                  `protobuf:"varint,7,opt,name=rows_out,json=rowsOut,proto3" json:"rows_out,omitempty"`
+	BytesOut  int64                  `protobuf:"varint,8,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
+	QueueTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	EndTime   *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	Error     *RunError              `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	// The attempts that began, in their order.
+	Tries         []*Attempt `protobuf:"bytes,13,rep,name=tries,proto3" json:"tries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1097,6 +1145,110 @@ func (x *Task) GetError() *RunError {
 	return nil
 }
 
+func (x *Task) GetTries() []*Attempt {
+	if x != nil {
+		return x.Tries
+	}
+	return nil
+}
+
+// Attempt is one try at a task.
+type Attempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The task's id, as in its name.
+	Task   string `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Worker string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	// Of which release of the task: a task that failed is released again with the next number.
+	Release uint32 `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
+	// When it was given to the queue, began and ended. No end: it runs, or nobody heard of its end.
+	ReleaseTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=release_time,json=releaseTime,proto3" json:"release_time,omitempty"`
+	StartTime   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	EndTime     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Why it failed, or that its worker fell silent and another one tried; unset otherwise.
+	Error         *RunError `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Attempt) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Attempt) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *Attempt) GetRelease() uint32 {
+	if x != nil {
+		return x.Release
+	}
+	return 0
+}
+
+func (x *Attempt) GetReleaseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReleaseTime
+	}
+	return nil
+}
+
+func (x *Attempt) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Attempt) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *Attempt) GetError() *RunError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type SubmitRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// flows/{flow}
@@ -1119,7 +1271,7 @@ type SubmitRunRequest struct {
 
 func (x *SubmitRunRequest) Reset() {
 	*x = SubmitRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[6]
+	mi := &file_shoplake_v1_run_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1283,7 @@ func (x *SubmitRunRequest) String() string {
 func (*SubmitRunRequest) ProtoMessage() {}
 
 func (x *SubmitRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[6]
+	mi := &file_shoplake_v1_run_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1296,7 @@ func (x *SubmitRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRunRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SubmitRunRequest) GetFlow() string {
@@ -1198,7 +1350,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[7]
+	mi := &file_shoplake_v1_run_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1362,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[7]
+	mi := &file_shoplake_v1_run_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1375,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{7}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetRunRequest) GetName() string {
@@ -1247,7 +1399,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[8]
+	mi := &file_shoplake_v1_run_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1411,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[8]
+	mi := &file_shoplake_v1_run_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1424,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{8}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListRunsRequest) GetPageSize() int32 {
@@ -1306,7 +1458,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[9]
+	mi := &file_shoplake_v1_run_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1470,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[9]
+	mi := &file_shoplake_v1_run_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1483,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{9}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -1357,7 +1509,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[10]
+	mi := &file_shoplake_v1_run_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1521,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[10]
+	mi := &file_shoplake_v1_run_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1534,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{10}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CancelRunRequest) GetName() string {
@@ -1402,7 +1554,7 @@ type ListStagesRequest struct {
 
 func (x *ListStagesRequest) Reset() {
 	*x = ListStagesRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[11]
+	mi := &file_shoplake_v1_run_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1566,7 @@ func (x *ListStagesRequest) String() string {
 func (*ListStagesRequest) ProtoMessage() {}
 
 func (x *ListStagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[11]
+	mi := &file_shoplake_v1_run_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1579,7 @@ func (x *ListStagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStagesRequest.ProtoReflect.Descriptor instead.
 func (*ListStagesRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{11}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListStagesRequest) GetParent() string {
@@ -1446,7 +1598,7 @@ type ListStagesResponse struct {
 
 func (x *ListStagesResponse) Reset() {
 	*x = ListStagesResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[12]
+	mi := &file_shoplake_v1_run_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1610,7 @@ func (x *ListStagesResponse) String() string {
 func (*ListStagesResponse) ProtoMessage() {}
 
 func (x *ListStagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[12]
+	mi := &file_shoplake_v1_run_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1623,7 @@ func (x *ListStagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStagesResponse.ProtoReflect.Descriptor instead.
 func (*ListStagesResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListStagesResponse) GetStages() []*Stage {
@@ -1494,7 +1646,7 @@ type ListTasksRequest struct {
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[13]
+	mi := &file_shoplake_v1_run_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1658,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[13]
+	mi := &file_shoplake_v1_run_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1671,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListTasksRequest) GetParent() string {
@@ -1553,7 +1705,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[14]
+	mi := &file_shoplake_v1_run_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1717,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[14]
+	mi := &file_shoplake_v1_run_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1730,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -1606,7 +1758,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[15]
+	mi := &file_shoplake_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1770,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[15]
+	mi := &file_shoplake_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1783,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchRunRequest) GetName() string {
@@ -1662,7 +1814,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[16]
+	mi := &file_shoplake_v1_run_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1674,7 +1826,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[16]
+	mi := &file_shoplake_v1_run_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1687,7 +1839,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchRunResponse) GetSequence() uint64 {
@@ -1753,7 +1905,7 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\bRunError\x12-\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x17.shoplake.v1.ErrorClassR\x05class\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xad\x06\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xc5\b\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12-\n" +
@@ -1783,10 +1935,15 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\vsnapshot_id\x18\x14 \x01(\x03R\n" +
 	"snapshotId\x12\x16\n" +
 	"\x06reason\x18\x15 \x01(\tR\x06reason\x12!\n" +
-	"\fplanned_more\x18\x16 \x01(\tR\vplannedMore\"H\n" +
+	"\fplanned_more\x18\x16 \x01(\tR\vplannedMore\x12#\n" +
+	"\rtasks_running\x18\x17 \x01(\x05R\ftasksRunning\x12?\n" +
+	"\rrunning_since\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\frunningSince\x12=\n" +
+	"\fqueued_since\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\vqueuedSince\x12=\n" +
+	"\x0ffailed_attempts\x18\x1a \x03(\v2\x14.shoplake.v1.AttemptR\x0efailedAttempts\x122\n" +
+	"\x15failed_attempts_total\x18\x1b \x01(\x05R\x13failedAttemptsTotal\"H\n" +
 	"\x10PlannedPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\tR\tpartition\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc7\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xf3\x03\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x16.shoplake.v1.TaskStateR\x05state\x12\x1a\n" +
@@ -1804,7 +1961,17 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"start_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12+\n" +
-	"\x05error\x18\f \x01(\v2\x15.shoplake.v1.RunErrorR\x05error\"\xca\x02\n" +
+	"\x05error\x18\f \x01(\v2\x15.shoplake.v1.RunErrorR\x05error\x12*\n" +
+	"\x05tries\x18\r \x03(\v2\x14.shoplake.v1.AttemptR\x05tries\"\xad\x02\n" +
+	"\aAttempt\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\tR\x04task\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x18\n" +
+	"\arelease\x18\x03 \x01(\rR\arelease\x12=\n" +
+	"\frelease_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vreleaseTime\x129\n" +
+	"\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12+\n" +
+	"\x05error\x18\a \x01(\v2\x15.shoplake.v1.RunErrorR\x05error\"\xca\x02\n" +
 	"\x10SubmitRunRequest\x128\n" +
 	"\x04flow\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^flows/[a-z][a-z0-9_-]{0,62}$R\x04flow\x12*\n" +
 	"\n" +
@@ -1915,7 +2082,7 @@ func file_shoplake_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_shoplake_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_shoplake_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_shoplake_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_shoplake_v1_run_proto_goTypes = []any{
 	(RunState)(0),                 // 0: shoplake.v1.RunState
 	(StageState)(0),               // 1: shoplake.v1.StageState
@@ -1928,74 +2095,83 @@ var file_shoplake_v1_run_proto_goTypes = []any{
 	(*Stage)(nil),                 // 8: shoplake.v1.Stage
 	(*PlannedPartition)(nil),      // 9: shoplake.v1.PlannedPartition
 	(*Task)(nil),                  // 10: shoplake.v1.Task
-	(*SubmitRunRequest)(nil),      // 11: shoplake.v1.SubmitRunRequest
-	(*GetRunRequest)(nil),         // 12: shoplake.v1.GetRunRequest
-	(*ListRunsRequest)(nil),       // 13: shoplake.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),      // 14: shoplake.v1.ListRunsResponse
-	(*CancelRunRequest)(nil),      // 15: shoplake.v1.CancelRunRequest
-	(*ListStagesRequest)(nil),     // 16: shoplake.v1.ListStagesRequest
-	(*ListStagesResponse)(nil),    // 17: shoplake.v1.ListStagesResponse
-	(*ListTasksRequest)(nil),      // 18: shoplake.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),     // 19: shoplake.v1.ListTasksResponse
-	(*WatchRunRequest)(nil),       // 20: shoplake.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),      // 21: shoplake.v1.WatchRunResponse
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
-	(*ListRunLogsRequest)(nil),    // 24: shoplake.v1.ListRunLogsRequest
-	(*WatchRunLogsRequest)(nil),   // 25: shoplake.v1.WatchRunLogsRequest
-	(*ListRunLogsResponse)(nil),   // 26: shoplake.v1.ListRunLogsResponse
-	(*WatchRunLogsResponse)(nil),  // 27: shoplake.v1.WatchRunLogsResponse
+	(*Attempt)(nil),               // 11: shoplake.v1.Attempt
+	(*SubmitRunRequest)(nil),      // 12: shoplake.v1.SubmitRunRequest
+	(*GetRunRequest)(nil),         // 13: shoplake.v1.GetRunRequest
+	(*ListRunsRequest)(nil),       // 14: shoplake.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),      // 15: shoplake.v1.ListRunsResponse
+	(*CancelRunRequest)(nil),      // 16: shoplake.v1.CancelRunRequest
+	(*ListStagesRequest)(nil),     // 17: shoplake.v1.ListStagesRequest
+	(*ListStagesResponse)(nil),    // 18: shoplake.v1.ListStagesResponse
+	(*ListTasksRequest)(nil),      // 19: shoplake.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),     // 20: shoplake.v1.ListTasksResponse
+	(*WatchRunRequest)(nil),       // 21: shoplake.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),      // 22: shoplake.v1.WatchRunResponse
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*ListRunLogsRequest)(nil),    // 25: shoplake.v1.ListRunLogsRequest
+	(*WatchRunLogsRequest)(nil),   // 26: shoplake.v1.WatchRunLogsRequest
+	(*ListRunLogsResponse)(nil),   // 27: shoplake.v1.ListRunLogsResponse
+	(*WatchRunLogsResponse)(nil),  // 28: shoplake.v1.WatchRunLogsResponse
 }
 var file_shoplake_v1_run_proto_depIdxs = []int32{
 	0,  // 0: shoplake.v1.Run.state:type_name -> shoplake.v1.RunState
 	4,  // 1: shoplake.v1.Run.trigger:type_name -> shoplake.v1.Trigger
-	22, // 2: shoplake.v1.Run.create_time:type_name -> google.protobuf.Timestamp
-	22, // 3: shoplake.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	22, // 4: shoplake.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	23, // 2: shoplake.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	23, // 3: shoplake.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	23, // 4: shoplake.v1.Run.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 5: shoplake.v1.Run.error:type_name -> shoplake.v1.RunError
 	6,  // 6: shoplake.v1.Run.counts:type_name -> shoplake.v1.RunCounts
 	8,  // 7: shoplake.v1.Run.planned_stages:type_name -> shoplake.v1.Stage
 	3,  // 8: shoplake.v1.RunError.class:type_name -> shoplake.v1.ErrorClass
 	1,  // 9: shoplake.v1.Stage.state:type_name -> shoplake.v1.StageState
-	23, // 10: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
-	23, // 11: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
-	22, // 12: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
-	22, // 13: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
+	24, // 10: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
+	24, // 11: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
+	23, // 12: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
+	23, // 13: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 14: shoplake.v1.Stage.error:type_name -> shoplake.v1.RunError
 	9,  // 15: shoplake.v1.Stage.planned:type_name -> shoplake.v1.PlannedPartition
-	2,  // 16: shoplake.v1.Task.state:type_name -> shoplake.v1.TaskState
-	22, // 17: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
-	22, // 18: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
-	22, // 19: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 20: shoplake.v1.Task.error:type_name -> shoplake.v1.RunError
-	5,  // 21: shoplake.v1.ListRunsResponse.runs:type_name -> shoplake.v1.Run
-	8,  // 22: shoplake.v1.ListStagesResponse.stages:type_name -> shoplake.v1.Stage
-	10, // 23: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
-	5,  // 24: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
-	8,  // 25: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
-	11, // 26: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
-	12, // 27: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
-	13, // 28: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
-	15, // 29: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
-	16, // 30: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
-	18, // 31: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
-	20, // 32: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
-	24, // 33: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
-	25, // 34: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
-	5,  // 35: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
-	5,  // 36: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
-	14, // 37: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
-	5,  // 38: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
-	17, // 39: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
-	19, // 40: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
-	21, // 41: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
-	26, // 42: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
-	27, // 43: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
-	35, // [35:44] is the sub-list for method output_type
-	26, // [26:35] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	23, // 16: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
+	23, // 17: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
+	11, // 18: shoplake.v1.Stage.failed_attempts:type_name -> shoplake.v1.Attempt
+	2,  // 19: shoplake.v1.Task.state:type_name -> shoplake.v1.TaskState
+	23, // 20: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
+	23, // 21: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
+	23, // 22: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 23: shoplake.v1.Task.error:type_name -> shoplake.v1.RunError
+	11, // 24: shoplake.v1.Task.tries:type_name -> shoplake.v1.Attempt
+	23, // 25: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
+	23, // 26: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	23, // 27: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 28: shoplake.v1.Attempt.error:type_name -> shoplake.v1.RunError
+	5,  // 29: shoplake.v1.ListRunsResponse.runs:type_name -> shoplake.v1.Run
+	8,  // 30: shoplake.v1.ListStagesResponse.stages:type_name -> shoplake.v1.Stage
+	10, // 31: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
+	5,  // 32: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
+	8,  // 33: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
+	12, // 34: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
+	13, // 35: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
+	14, // 36: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
+	16, // 37: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
+	17, // 38: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
+	19, // 39: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
+	21, // 40: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
+	25, // 41: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
+	26, // 42: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
+	5,  // 43: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
+	5,  // 44: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
+	15, // 45: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
+	5,  // 46: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
+	18, // 47: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
+	20, // 48: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
+	22, // 49: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
+	27, // 50: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
+	28, // 51: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
+	43, // [43:52] is the sub-list for method output_type
+	34, // [34:43] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_run_proto_init() }
@@ -2010,7 +2186,7 @@ func file_shoplake_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_run_proto_rawDesc), len(file_shoplake_v1_run_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -609,6 +609,7 @@ type FoldedAttempt struct {
 	StartTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	EndTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	Class         ErrorClass             `protobuf:"varint,8,opt,name=class,proto3,enum=shoplake.dispatch.v1.ErrorClass" json:"class,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -690,6 +691,13 @@ func (x *FoldedAttempt) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *FoldedAttempt) GetClass() ErrorClass {
+	if x != nil {
+		return x.Class
+	}
+	return ErrorClass_ERROR_CLASS_UNSPECIFIED
 }
 
 // FoldedFailure is what went wrong.
@@ -835,7 +843,7 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"\x04done\x18\f \x01(\v2#.shoplake.dispatch.v1.TaskSucceededR\x04done\x12=\n" +
 	"\afailure\x18\r \x01(\v2#.shoplake.dispatch.v1.FoldedFailureR\afailure\x129\n" +
 	"\x05tries\x18\x0e \x03(\v2#.shoplake.dispatch.v1.FoldedAttemptR\x05tries\x12\x14\n" +
-	"\x05alone\x18\x0f \x01(\bR\x05alone\"\xa7\x02\n" +
+	"\x05alone\x18\x0f \x01(\bR\x05alone\"\xdf\x02\n" +
 	"\rFoldedAttempt\x12\x1d\n" +
 	"\n" +
 	"attempt_id\x18\x01 \x01(\tR\tattemptId\x12\x16\n" +
@@ -845,7 +853,8 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
 	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
-	"\x05error\x18\a \x01(\tR\x05error\"w\n" +
+	"\x05error\x18\a \x01(\tR\x05error\x126\n" +
+	"\x05class\x18\b \x01(\x0e2 .shoplake.dispatch.v1.ErrorClassR\x05class\"w\n" +
 	"\rFoldedFailure\x126\n" +
 	"\x05class\x18\x01 \x01(\x0e2 .shoplake.dispatch.v1.ErrorClassR\x05class\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x18\n" +
@@ -910,12 +919,13 @@ var file_shoplake_dispatch_v1_checkpoint_proto_depIdxs = []int32{
 	9,  // 24: shoplake.dispatch.v1.FoldedAttempt.release_time:type_name -> google.protobuf.Timestamp
 	9,  // 25: shoplake.dispatch.v1.FoldedAttempt.start_time:type_name -> google.protobuf.Timestamp
 	9,  // 26: shoplake.dispatch.v1.FoldedAttempt.end_time:type_name -> google.protobuf.Timestamp
-	14, // 27: shoplake.dispatch.v1.FoldedFailure.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	14, // 27: shoplake.dispatch.v1.FoldedAttempt.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	14, // 28: shoplake.dispatch.v1.FoldedFailure.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_checkpoint_proto_init() }
