@@ -150,6 +150,19 @@ func writeJSON(b *bytes.Buffer, g *grid, indent string) error {
 	return nil
 }
 
+// writeJSONLine writes the grid's only row as one object in one line.
+func writeJSONLine(w io.Writer, g *grid) error {
+	var b, line bytes.Buffer
+	if err := writeJSON(&b, g, ""); err != nil {
+		return err
+	}
+	if err := json.Compact(&line, b.Bytes()); err != nil {
+		return fmt.Errorf("print a line of JSON: %w", err)
+	}
+	_, err := w.Write(append(bytes.TrimSuffix(bytes.TrimPrefix(line.Bytes(), []byte("[")), []byte("]")), '\n'))
+	return err
+}
+
 func jsonCell(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/shoplake/shoplake/client"
-	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
 
 func decimal(t *testing.T, s string) client.Decimal {
@@ -96,57 +95,6 @@ func TestErrorsSayEveryViolationAndWhatToDo(t *testing.T) {
 		"  silver/orders.sql:3: unknown table bronze.order\n  pipeline.yaml:1: time_zone is missing\n"
 	if b.String() != want {
 		t.Errorf("got %q\nwant %q", b.String(), want)
-	}
-}
-
-func TestProgressWritesALineWhenAStageChangesState(t *testing.T) {
-	t.Parallel()
-	var b bytes.Buffer
-	p := newProgress(&b)
-	stage := func(s shoplakev1.StageState, rows int64) []*shoplakev1.Stage {
-		return []*shoplakev1.Stage{{Table: "silver.orders", State: s, RowsOut: rows, Partitions: 3}}
-	}
-	run := &shoplakev1.Run{Name: "runs/1", State: shoplakev1.RunState_RUN_STATE_RUNNING}
-	p.update(client.Update{Run: run, Stages: stage(shoplakev1.StageState_STAGE_STATE_RUNNING, 0)})
-	p.update(client.Update{Run: run, Stages: stage(shoplakev1.StageState_STAGE_STATE_RUNNING, 10)})
-	p.update(client.Update{Run: run, Lost: fmt.Errorf("gone")})
-	p.update(client.Update{Run: run, Lost: fmt.Errorf("gone")})
-	run = &shoplakev1.Run{Name: "runs/1", State: shoplakev1.RunState_RUN_STATE_SUCCEEDED}
-	p.update(client.Update{Run: run, Stages: stage(shoplakev1.StageState_STAGE_STATE_SUCCEEDED, 41606)})
-	p.close()
-	var got []string
-	for line := range strings.Lines(b.String()) {
-		_, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-		got = append(got, text)
-	}
-	want := []string{
-		"runs/1 RUNNING", "silver.orders RUNNING 3 partitions", "connection lost, trying again: gone",
-		"silver.orders SUCCEEDED 3 partitions, 41,606 rows", "runs/1 SUCCEEDED",
-	}
-	if strings.Join(got, "|") != strings.Join(want, "|") {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
-}
-
-func TestTheScreenRedrawsInPlace(t *testing.T) {
-	t.Parallel()
-	var b bytes.Buffer
-	s := &screen{w: &b, size: func() (int, int) { return 60, 4 }}
-	var stages []*shoplakev1.Stage
-	for _, state := range []shoplakev1.StageState{
-		shoplakev1.StageState_STAGE_STATE_SUCCEEDED, shoplakev1.StageState_STAGE_STATE_RUNNING, shoplakev1.StageState_STAGE_STATE_WAITING,
-	} {
-		stages = append(stages, &shoplakev1.Stage{Table: "silver.t" + state.String()[12:14], State: state})
-	}
-	s.update(client.Update{Run: &shoplakev1.Run{Flow: "flows/daily", Name: "runs/1"}, Stages: stages})
-	first := b.Len()
-	// Four lines do not fit into three: what is going on is shown.
-	if got := b.String(); strings.Contains(got, "WAITING") || strings.Count(got, "\n") != 2 || !strings.Contains(got, "running") {
-		t.Errorf("drew %q", got)
-	}
-	s.update(s.last)
-	if again := b.String()[first:]; !strings.HasPrefix(again, "\x1b[2A") {
-		t.Errorf("drew again %q", again)
 	}
 }
 

@@ -19,15 +19,16 @@ import (
 // progress shows a run while one waits for it.
 type progress interface {
 	update(client.Update)
-	close()
+	// close ends it; what is drawn goes away where something else will show the same.
+	close(erase bool)
 }
 
 // newProgress redraws on a terminal and writes plain lines elsewhere.
 func newProgress(w io.Writer) progress {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		s := &screen{w: f, size: func() (int, int) {
+		s := &screen{w: f, clock: time.Now, size: func() (int, int) {
 			width, height, err := term.GetSize(int(f.Fd()))
-			if err != nil {
+			if err != nil || width < 1 || height < 1 {
 				return 80, 24
 			}
 			return width, height
@@ -35,50 +36,42 @@ func newProgress(w io.Writer) progress {
 		go s.tick()
 		return s
 	}
-	return &lines{w: w, states: map[string]shoplakev1.StageState{}}
+	return newLines(w, time.Now)
 }
 
-// lines writes one line when a stage changes its state.
+// lines writes one line for each change.
 type lines struct {
-	w      io.Writer
-	states map[string]shoplakev1.StageState
-	run    shoplakev1.RunState
-	lost   bool
+	w       io.Writer
+	clock   func() time.Time
+	changes changes
+	// said is when each stage's progress was last told: a stage may have 100,000 tasks.
+	said map[string]time.Time
+}
+
+// progressPause is the least time between two lines about the tasks of one stage.
+const progressPause = 5 * time.Second
+
+func newLines(w io.Writer, clock func() time.Time) *lines {
+	return &lines{w: w, clock: clock, said: map[string]time.Time{}}
 }
 
 func (l *lines) update(u client.Update) {
-	if u.Lost != nil {
-		if !l.lost {
-			l.say("connection lost, trying again: %v", u.Lost)
+	now := l.clock()
+	for _, e := range l.changes.next(u) {
+		if s := e.stage; e.kind == stageChanged {
+			if s.GetState() == shoplakev1.StageState_STAGE_STATE_WAITING {
+				continue
+			}
+			if !e.moved && (s.GetTasksDone() == e.doneBefore || now.Sub(l.said[s.GetTable()]) < progressPause) {
+				continue
+			}
+			l.said[s.GetTable()] = now
 		}
-		l.lost = true
-		return
-	}
-	l.lost = false
-	if s := u.Run.GetState(); s != l.run && !client.Ended(s) {
-		l.run = s
-		l.say("%s %s", u.Run.GetName(), runState(s))
-	}
-	for _, s := range u.Stages {
-		if before, known := l.states[s.GetTable()]; known && before == s.GetState() {
-			continue
-		}
-		l.states[s.GetTable()] = s.GetState()
-		if s.GetState() == shoplakev1.StageState_STAGE_STATE_WAITING {
-			continue
-		}
-		l.say("%s %s", s.GetTable(), strings.Join(strings.Fields(stageState(s.GetState())+" "+stageFacts(s)), " "))
-	}
-	if s := u.Run.GetState(); client.Ended(s) {
-		l.say("%s %s", u.Run.GetName(), runState(s))
+		fmt.Fprintf(l.w, "%s %s\n", now.Format(time.TimeOnly), e.text())
 	}
 }
 
-func (l *lines) say(f string, args ...any) {
-	fmt.Fprintf(l.w, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(f, args...))
-}
-
-func (*lines) close() {}
+func (*lines) close(bool) {}
 
 // stageFacts says what a stage has done so far.
 func stageFacts(s *shoplakev1.Stage) string {
@@ -95,29 +88,42 @@ func stageFacts(s *shoplakev1.Stage) string {
 	if n := s.GetRowsQuarantined(); n > 0 {
 		facts = append(facts, humanize.Comma(n)+" quarantined")
 	}
+	if stageEnded(s.GetState()) {
+		if d := s.GetQueued().AsDuration(); d > 0 {
+			facts = append(facts, duration(d)+" queued")
+		}
+		if d := s.GetRunning().AsDuration(); d > 0 {
+			facts = append(facts, duration(d)+" running")
+		}
+	}
 	if s.GetError().GetMessage() != "" {
-		facts = append(facts, strings.Join(strings.Fields(s.GetError().GetMessage()), " "))
+		facts = append(facts, errorText(s.GetError()))
 	}
 	return strings.Join(facts, ", ")
 }
 
 func plural(n int64, what string) string {
-	if n == 1 {
+	switch {
+	case n == 1:
 		return "1 " + what
+	case strings.HasSuffix(what, "ry"):
+		return humanize.Comma(n) + " " + strings.TrimSuffix(what, "y") + "ies"
+	default:
+		return humanize.Comma(n) + " " + what + "s"
 	}
-	return humanize.Comma(n) + " " + what + "s"
 }
 
 func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
-// screen redraws a line a stage in place.
+// screen draws a run again and again in the same place.
 type screen struct {
-	w    io.Writer
-	size func() (width, height int)
+	w     io.Writer
+	clock func() time.Time
+	size  func() (width, height int)
 
 	mu      sync.Mutex
 	last    client.Update
-	drawn   int // lines on the screen now
+	drawn   []int // the widths of the lines on the screen now
 	frame   int
 	stop    chan struct{}
 	stopped chan struct{}
@@ -148,12 +154,32 @@ func (s *screen) tick() {
 	}
 }
 
-func (s *screen) close() {
+func (s *screen) close(erase bool) {
 	close(s.stop)
 	<-s.stopped
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.draw()
+	if !erase {
+		s.draw()
+		return
+	}
+	width, _ := s.size()
+	_, _ = io.WriteString(s.w, s.back(width)+eraseBelow)
+}
+
+// eraseBelow clears from the cursor to the end of the screen.
+const eraseBelow = text.EscapeStart + "J"
+
+// back moves the cursor to the first line that is drawn. In a terminal that was made narrower, lines take several by now.
+func (s *screen) back(width int) string {
+	up := 0
+	for _, w := range s.drawn {
+		up += max(1, (w+width-1)/width)
+	}
+	if up == 0 {
+		return ""
+	}
+	return "\r" + text.CursorUp.Sprintn(up)
 }
 
 func (s *screen) draw() {
@@ -161,90 +187,16 @@ func (s *screen) draw() {
 		return
 	}
 	width, height := s.size()
-	rows := s.rows(height - 1)
 	var b strings.Builder
-	if s.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", s.drawn)
+	b.WriteString(s.back(width))
+	s.drawn = s.drawn[:0]
+	// One column and one line less: a cursor behind the last one would begin another.
+	for _, l := range drawRun(s.last, canvas{width: width - 1, height: height - 1, now: s.clock(), frame: s.frame}) {
+		b.WriteString("\r" + l.colour.Sprint(l.text) + text.EraseLine.Sprint() + "\n")
+		s.drawn = append(s.drawn, text.StringWidthWithoutEscSequences(l.text))
 	}
-	for _, r := range rows {
-		// To the line's end is cleared: what stood there may have been longer.
-		b.WriteString("\r" + text.Trim(r, width-1) + "\x1b[0m\x1b[K\n")
-	}
-	b.WriteString("\x1b[J")
-	s.drawn = len(rows)
+	b.WriteString(eraseBelow)
 	_, _ = io.WriteString(s.w, b.String())
-}
-
-var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-
-// rows are the lines to show: the run, then its stages; of too many those that are going on come first.
-func (s *screen) rows(most int) []string {
-	run := s.last.Run
-	done := 0
-	widest := 0
-	for _, st := range s.last.Stages {
-		if stageEnded(st.GetState()) {
-			done++
-		}
-		widest = max(widest, len(st.GetTable()))
-	}
-	head := fmt.Sprintf("%s  %s  %s  %d/%d stages", run.GetFlow(), id(run.GetName()), runState(run.GetState()), done, len(s.last.Stages))
-	if run.GetStartTime() != nil {
-		end := time.Now()
-		if run.GetEndTime() != nil {
-			end = run.GetEndTime().AsTime()
-		}
-		head += "  " + duration(end.Sub(run.GetStartTime().AsTime()))
-	}
-	if s.last.Lost != nil {
-		head += "  (connection lost, trying again)"
-	}
-	rows := []string{head}
-	stages := s.last.Stages
-	if len(stages)+1 > most {
-		stages = nil
-		for _, st := range s.last.Stages {
-			if !stageEnded(st.GetState()) && st.GetState() != shoplakev1.StageState_STAGE_STATE_WAITING || st.GetState() == shoplakev1.StageState_STAGE_STATE_FAILED {
-				stages = append(stages, st)
-			}
-		}
-		stages = stages[:min(len(stages), max(most-1, 0))]
-	}
-	for _, st := range stages {
-		rows = append(rows, s.row(st, widest))
-	}
-	return rows
-}
-
-func (s *screen) row(st *shoplakev1.Stage, widest int) string {
-	var (
-		mark   string
-		colour text.Colors
-	)
-	switch st.GetState() {
-	case shoplakev1.StageState_STAGE_STATE_SUCCEEDED, shoplakev1.StageState_STAGE_STATE_PREVIEWED:
-		mark, colour = "✓", text.Colors{text.FgGreen}
-	case shoplakev1.StageState_STAGE_STATE_UP_TO_DATE:
-		mark, colour = "=", text.Colors{text.Faint}
-	case shoplakev1.StageState_STAGE_STATE_FAILED:
-		mark, colour = "✗", text.Colors{text.FgRed}
-	case shoplakev1.StageState_STAGE_STATE_BLOCKED, shoplakev1.StageState_STAGE_STATE_CANCELLED:
-		mark, colour = "-", text.Colors{text.FgYellow}
-	case shoplakev1.StageState_STAGE_STATE_WAITING:
-		mark, colour = "·", text.Colors{text.Faint}
-	default:
-		mark, colour = string(spinner[s.frame%len(spinner)]), text.Colors{text.FgCyan}
-	}
-	spent := ""
-	if st.GetStartTime() != nil {
-		end := time.Now()
-		if st.GetEndTime() != nil {
-			end = st.GetEndTime().AsTime()
-		}
-		spent = duration(end.Sub(st.GetStartTime().AsTime()))
-	}
-	label := strings.ReplaceAll(strings.ToLower(stageState(st.GetState())), "_", " ")
-	return colour.Sprintf("%s %-*s  %-10s  %7s  %s", mark, widest, st.GetTable(), label, spent, stageFacts(st))
 }
 
 func stageEnded(s shoplakev1.StageState) bool {

@@ -92,28 +92,39 @@ func printSubmitted(cmd *cobra.Command, out *format, run *shoplakev1.Run) error 
 
 // waitAndPrint follows a run on stderr and prints its stages on stdout when it has ended.
 func waitAndPrint(ctx context.Context, cmd *cobra.Command, c *client.Client, out *format, name string) error {
+	view := newProgress(cmd.ErrOrStderr())
+	run, stages, err := follow(ctx, cmd, c, name, view)
+	// What is drawn would stand right above the table that says the same.
+	view.close(run != nil && isTerminal(cmd.OutOrStdout()))
+	if run == nil {
+		return err
+	}
+	return errors.Join(err, printRun(cmd.OutOrStdout(), out, run, stages))
+}
+
+// follow shows a run until it has ended and returns it, and its stages. The run is nil where the command ends before it; the error
+// tells why it did not succeed.
+func follow(ctx context.Context, cmd *cobra.Command, c *client.Client, name string, view progress) (*shoplakev1.Run, []*shoplakev1.Stage, error) {
 	// A run without workers would just stand there: the reason belongs before the progress.
 	if h, err := c.Health.GetHealth(ctx, &shoplakev1.GetHealthRequest{}); err == nil && h.GetWorkers() == 0 {
 		for _, reason := range h.GetReasons() {
 			fmt.Fprintf(cmd.ErrOrStderr(), "Note: %s\n", reason)
 		}
 	}
-	view := newProgress(cmd.ErrOrStderr())
 	var stages []*shoplakev1.Stage
 	run, err := c.WaitRun(ctx, name, func(u client.Update) {
 		stages = u.Stages
 		view.update(u)
 	})
-	view.close()
 	var failed *client.RunFailedError
 	switch {
 	case err == nil, errors.As(err, &failed):
-		return errors.Join(err, printRun(cmd.OutOrStdout(), out, run, stages))
+		return run, stages, err
 	case ctx.Err() != nil:
 		fmt.Fprintf(cmd.ErrOrStderr(), "The run goes on. Watch it with: shoplake runs watch %s. Stop it with: shoplake runs cancel %s\n", id(name), id(name))
-		return silentError{}
+		return nil, nil, silentError{}
 	default:
-		return err
+		return nil, nil, err
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -97,16 +98,30 @@ func newRunsWatch() *cobra.Command {
 		out  format
 	)
 	cmd := &cobra.Command{
-		Use:     "watch RUN",
-		Short:   "Follow a run until it has ended; the status is 0 only if it succeeded",
-		Example: "  shoplake runs watch 01KAR8W9Q0ZC5R0V9M2J6T4XEB",
-		Args:    cobra.ExactArgs(1),
+		Use:   "watch RUN",
+		Short: "Follow a run until it has ended; the status is 0 only if it succeeded",
+		Long: `Follow a run until it has ended. The status is 0 only if it succeeded.
+
+On a terminal the run's stages are drawn as a tree, each below the one that it waits for, with its state, how many of its tasks
+are done, how long they waited for a worker (queued) and worked (running), summed over the tasks, and why attempts failed. Elsewhere each
+change is a line. In the end the run is printed as "shoplake runs get" does it.
+
+With -o json each change is one JSON object in one line: event is run, stage, attempt (one that failed), notice or connection_lost; the
+other fields are those of "shoplake runs get -o json". The last line is the run as it ended, with its stages.`,
+		Example: `  shoplake runs watch 01KAR8W9Q0ZC5R0V9M2J6T4XEB
+  shoplake runs watch 01KAR8W9Q0ZC5R0V9M2J6T4XEB -o json | jq 'select(.event == "attempt")'`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := runName(args[0])
 			if err != nil {
 				return err
 			}
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
+				if out.value == "json" {
+					view := &events{w: cmd.OutOrStdout(), clock: time.Now}
+					_, _, err := follow(ctx, cmd, c, name, view)
+					return errors.Join(err, view.err)
+				}
 				return waitAndPrint(ctx, cmd, c, &out, name)
 			})
 		},
@@ -182,9 +197,12 @@ func runGrid(runs ...*shoplakev1.Run) *grid {
 // stageGrid is one row a stage.
 func stageGrid(stages []*shoplakev1.Stage) *grid {
 	g := &grid{columns: columns("stage", "state", "partitions", "rows_in", "rows_out", "rows_quarantined", "bytes_out:bytes", "tasks_done", "tasks",
-		"attempts", "queued_seconds", "running_seconds", "start_time", "end_time", "snapshot_id", "depends_on", "reason", "error")}
+		"attempts", "queued_seconds", "running_seconds", "start_time", "end_time", "snapshot_id", "depends_on", "reason", "error",
+		"failed_attempts")}
 	for i, c := range g.columns {
 		switch c.name {
+		case "failed_attempts":
+			g.columns[i].only = "json"
 		case "tasks_done", "start_time", "end_time", "snapshot_id", "depends_on":
 			g.columns[i].only = "json,csv"
 		case "rows_quarantined", "reason", "error":
@@ -198,9 +216,48 @@ func stageGrid(stages []*shoplakev1.Stage) *grid {
 		}
 		g.add(s.GetTable(), stageState(s.GetState()), s.GetPartitions(), s.GetRowsIn(), s.GetRowsOut(), s.GetRowsQuarantined(), s.GetBytesOut(),
 			int64(s.GetTasksDone()), int64(s.GetTasks()), int64(s.GetAttempts()), s.GetQueued().AsDuration(), s.GetRunning().AsDuration(),
-			at(s.GetStartTime()), at(s.GetEndTime()), snapshot, s.GetDependsOn(), nonEmpty(s.GetReason()), nonEmpty(s.GetError().GetMessage()))
+			at(s.GetStartTime()), at(s.GetEndTime()), snapshot, s.GetDependsOn(), nonEmpty(s.GetReason()), nonEmpty(s.GetError().GetMessage()),
+			attemptGrid(s.GetTable(), s.GetFailedAttempts()...))
 	}
 	return g
+}
+
+// attemptGrid is one row an attempt that failed.
+func attemptGrid(stage string, attempts ...*shoplakev1.Attempt) *grid {
+	g := &grid{columns: columns("stage", "task", "worker", "release", "start_time", "end_time", "duration_seconds", "class", "cause")}
+	for i, c := range g.columns {
+		switch c.name {
+		case "release", "end_time":
+			g.columns[i].only = "json"
+		case "cause":
+			g.columns[i].wide = true
+		}
+	}
+	for _, a := range attempts {
+		g.add(stage, a.GetTask(), a.GetWorker(), int64(a.GetRelease()), at(a.GetStartTime()), at(a.GetEndTime()), took(a.GetStartTime(), a.GetEndTime()),
+			word(a.GetError().GetClass().String(), "ERROR_CLASS_"), a.GetError().GetMessage())
+	}
+	return g
+}
+
+// printFailures shows why attempts failed, also of stages that went well in the end.
+func printFailures(w io.Writer, out *format, run *shoplakev1.Run, stages []*shoplakev1.Stage) error {
+	all, more := attemptGrid(""), int32(0)
+	for _, s := range stages {
+		all.rows = append(all.rows, attemptGrid(s.GetTable(), s.GetFailedAttempts()...).rows...)
+		more += s.GetFailedAttemptsTotal() - int32(len(s.GetFailedAttempts()))
+	}
+	if len(all.rows) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w, "\nAttempts that failed:"); err != nil {
+		return err
+	}
+	if err := out.print(w, all); err != nil || more == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s more failed before: shoplake runs logs %s --level warn\n", plural(int64(more), "attempt"), id(run.GetName()))
+	return err
 }
 
 // printRun shows a run with its stages: JSON as one object that holds them, CSV as the stages.
@@ -227,6 +284,9 @@ func printRun(w io.Writer, out *format, run *shoplakev1.Run, stages []*shoplakev
 	}
 	if len(stages) > 0 {
 		if err := out.print(w, stageGrid(stages)); err != nil {
+			return err
+		}
+		if err := printFailures(w, out, run, stages); err != nil {
 			return err
 		}
 	}
