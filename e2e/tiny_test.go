@@ -142,27 +142,11 @@ func TestEditedModelIsBuiltAgain(t *testing.T) {
 	s := setup(t, os.DirFS("testdata/tiny"), 1)
 	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,1\nb,2026-02-05,1,10\n")
 	s.daily()
-	pipelines := shoplakev1.NewPipelineServiceClient(s.conn)
-	request := &shoplakev1.CreatePipelineRequest{}
-	err := fs.WalkDir(os.DirFS("testdata/tiny"), ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := os.ReadFile("testdata/tiny/" + path)
-		content = bytes.ReplaceAll(content, []byte("sum(amount)"), []byte("sum(amount * 2)"))
-		request.Files = append(request.Files, &shoplakev1.PipelineFile{Path: path, Content: content})
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	folder := pipelineFolder(t, "testdata/tiny")
+	for _, file := range folder {
+		file.Data = bytes.ReplaceAll(file.Data, []byte("sum(amount)"), []byte("sum(amount * 2)"))
 	}
-	edited, err := pipelines.CreatePipeline(t.Context(), request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pipelines.ActivatePipeline(t.Context(), &shoplakev1.ActivatePipelineRequest{Name: edited.GetName()}); err != nil {
-		t.Fatal(err)
-	}
+	s.activate(folder)
 	_, stages := s.daily()
 	s.wantRevenue("", "", "2", "22.0000")
 	if state := stages["silver.sales"].GetState(); state != shoplakev1.StageState_STAGE_STATE_UP_TO_DATE {
@@ -176,20 +160,27 @@ func TestEditedModelIsBuiltAgain(t *testing.T) {
 // tinyWith is the tiny pipeline with files added or replaced.
 func tinyWith(t *testing.T, files map[string]string) fs.FS {
 	t.Helper()
+	folder := pipelineFolder(t, "testdata/tiny")
+	for path, content := range files {
+		folder[path] = &fstest.MapFile{Data: []byte(content)}
+	}
+	return folder
+}
+
+// pipelineFolder is a folder in memory, so that its files can be changed.
+func pipelineFolder(t *testing.T, name string) fstest.MapFS {
+	t.Helper()
 	folder := fstest.MapFS{}
-	err := fs.WalkDir(os.DirFS("testdata/tiny"), ".", func(path string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(name), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		content, err := os.ReadFile("testdata/tiny/" + path)
+		content, err := fs.ReadFile(os.DirFS(name), path)
 		folder[path] = &fstest.MapFile{Data: content}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	for path, content := range files {
-		folder[path] = &fstest.MapFile{Data: []byte(content)}
 	}
 	return folder
 }

@@ -1,0 +1,299 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+)
+
+// After any sequence of changes, tables and KPIs are those that a clean full refresh of the same input gives. The tests below
+// make up histories from seeds, HISTORY_SEEDS of them from HISTORY_FROM on, and hold each against a shop that is given
+// everything at once. HISTORY="new:1 run:2 ..." plays one history again, with HISTORY_FROM as its seed.
+func TestHistories(t *testing.T) {
+	t.Parallel()
+	from, count := uint64(number(t, "HISTORY_FROM", 1)), number(t, "HISTORY_SEEDS", 24)
+	if text := os.Getenv("HISTORY"); text != "" {
+		var list []step
+		for _, word := range strings.Fields(text) {
+			kind, seed, _ := strings.Cut(word, ":")
+			n, err := strconv.ParseUint(seed, 10, 64)
+			if err != nil {
+				t.Fatalf("HISTORY: %q is no step: %v", word, err)
+			}
+			list = append(list, step{kind, n})
+		}
+		if h := play(t, from, list); h.differs != "" {
+			t.Error(h.report(list))
+		}
+		return
+	}
+	for seed := from; seed < from+uint64(count); seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			list := generate(seed)
+			if h := play(t, seed, list); h.differs != "" {
+				list, h = shrink(t, seed, list, h)
+				t.Error(h.report(list))
+			}
+		})
+	}
+}
+
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		t.Fatalf("%s: %q is no number", name, text)
+	}
+	return n
+}
+
+// play plays a history up to its end, or to the first comparison that finds a difference.
+func play(t *testing.T, seed uint64, list []step) (h *history) {
+	t.Run("play", func(t *testing.T) {
+		h = newHistory(t, seed)
+		for _, s := range list {
+			if h.do(s); h.differs != "" {
+				return
+			}
+		}
+	})
+	return h
+}
+
+// shrinkTime is how long steps are taken out of a failed history, to find a shorter one that fails too.
+const shrinkTime = 90 * time.Second
+
+// shrink takes steps out of a history for as long as it fails.
+func shrink(t *testing.T, seed uint64, list []step, failed *history) ([]step, *history) {
+	deadline := time.Now().Add(shrinkTime)
+	last := len(list) - 1
+	for size := last / 2; size >= 1; size /= 2 {
+		for at := 0; at+size < len(list) && time.Now().Before(deadline); {
+			shorter := slices.Delete(slices.Clone(list), at, at+size)
+			if h := play(t, seed, shorter); h.differs != "" {
+				list, failed = shorter, h
+			} else {
+				at += size
+			}
+		}
+	}
+	return list, failed
+}
+
+func (h *history) report(list []step) string {
+	words := make([]string, 0, len(list))
+	for _, s := range list {
+		words = append(words, s.String())
+	}
+	return fmt.Sprintf("seed %d: %s\n\nIts history, which plays again by\nHISTORY_FROM=%d HISTORY=%q go test ./e2e -run TestHistories\n\n%s\n\nThe last run:\n%s",
+		h.seed, h.differs, h.seed, strings.Join(words, " "), strings.Join(h.told, "\n"), strings.Join(h.built, "\n"))
+}
+
+// submit runs and remembers what was read.
+func (h *history) submit(request *shoplakev1.SubmitRunRequest) *shoplakev1.Run {
+	request.Flow = "flows/daily"
+	run, stages := h.s.run(request)
+	h.ended(run, stages)
+	return run
+}
+
+func (h *history) ended(run *shoplakev1.Run, stages map[string]*shoplakev1.Stage) {
+	h.tell("  %s %s", run.GetState(), run.GetError().GetMessage())
+	h.built = nil
+	for _, table := range slices.Sorted(maps.Keys(stages)) {
+		stage := stages[table]
+		line := fmt.Sprintf("  %s %s %s", table, stage.GetState(), stage.GetReason())
+		for _, p := range stage.GetPlanned() {
+			line += fmt.Sprintf("\n    %s: %s", p.GetPartition(), p.GetReason())
+		}
+		h.built = append(h.built, line)
+	}
+	for _, notice := range run.GetNotices() {
+		h.built = append(h.built, "  notice: "+notice)
+	}
+	switch run.GetState() {
+	case shoplakev1.RunState_RUN_STATE_SUCCEEDED:
+		h.read = maps.Clone(h.landing)
+	case shoplakev1.RunState_RUN_STATE_CANCELLED:
+	default:
+		if !strings.Contains(run.GetError().GetMessage(), "amount_small") {
+			h.differs = fmt.Sprintf("the run ended as %v: %v", run.GetState(), run.GetError())
+		}
+	}
+}
+
+func (h *history) openRun(*rand.Rand) { h.submit(&shoplakev1.SubmitRunRequest{}) }
+
+func (h *history) fullRun(*rand.Rand) { h.submit(&shoplakev1.SubmitRunRequest{FullRefresh: true}) }
+
+// intervalRun builds some days: from a day, up to a day, or both.
+func (h *history) intervalRun(r *rand.Rand) {
+	from, to := pick(r, days), pick(r, days)
+	if from > to {
+		from, to = to, from
+	}
+	switch r.IntN(4) {
+	case 0:
+		from = ""
+	case 1:
+		to = ""
+	}
+	if from == to {
+		to = nextDay(to)
+	}
+	h.tell("  [%s, %s)", from, to)
+	h.submit(&shoplakev1.SubmitRunRequest{StartDate: from, EndDate: to, FullRefresh: r.IntN(8) == 0})
+}
+
+// cancelledRun cancels a run after some of its changes were seen; it may be too late.
+func (h *history) cancelledRun(r *rand.Rand) {
+	ctx := h.t.Context()
+	run, err := h.s.runs.SubmitRun(ctx, &shoplakev1.SubmitRunRequest{Flow: "flows/daily"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	stream, err := h.s.runs.WatchRun(ctx, &shoplakev1.WatchRunRequest{Name: run.GetName()})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	stages := map[string]*shoplakev1.Stage{}
+	for left := r.IntN(25); run.GetEndTime() == nil; left-- {
+		change, err := stream.Recv()
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		run = change.GetRun()
+		for _, stage := range change.GetStages() {
+			stages[stage.GetTable()] = stage
+		}
+		if left == 0 && run.GetEndTime() == nil {
+			if _, err := h.s.runs.CancelRun(ctx, &shoplakev1.CancelRunRequest{Name: run.GetName()}); err != nil && run.GetEndTime() == nil {
+				h.tell("  too late to cancel: %v", err)
+			}
+		}
+	}
+	h.ended(run, stages)
+}
+
+// compare brings the shop up to date and holds it against a fresh one that is given everything at once. Where a check fails,
+// it must fail in both; then the data is mended.
+func (h *history) compare(*rand.Rand) {
+	h.bringBackUnread()
+	if run := h.submit(&shoplakev1.SubmitRunRequest{}); h.differs != "" || h.compareWithFresh(run) {
+		return
+	}
+	h.tell("  mended")
+	h.mend()
+	if run := h.submit(&shoplakev1.SubmitRunRequest{}); h.differs == "" && !h.compareWithFresh(run) {
+		h.differs = "the check fails though the data was mended"
+	}
+}
+
+// compareWithFresh says whether the run was good; differs then tells what is not as in a fresh shop.
+func (h *history) compareWithFresh(run *shoplakev1.Run) (good bool) {
+	good = run.GetState() == shoplakev1.RunState_RUN_STATE_SUCCEEDED
+	h.t.Run("fresh", func(t *testing.T) {
+		fresh := setup(t, h.pipeline(), 2-int(h.seed%2))
+		at := h.clock
+		for p, f := range h.landing {
+			write(t, fresh, p, f, at)
+		}
+		for p, f := range h.gone {
+			write(t, fresh, p, f.landingFile, at)
+		}
+		full, _ := fresh.run(&shoplakev1.SubmitRunRequest{Flow: "flows/daily"})
+		if full.GetState() != run.GetState() || full.GetError().GetStage() != run.GetError().GetStage() {
+			h.differs = fmt.Sprintf("a fresh shop's run ends as %v (%v), this one's as %v (%v)", full.GetState(), full.GetError(), run.GetState(), run.GetError())
+			return
+		}
+		if !good {
+			return
+		}
+		want, got := fresh.contents(), h.s.contents()
+		for _, name := range slices.Sorted(maps.Keys(want)) {
+			if diff := cmp.Diff(want[name], got[name]); diff != "" {
+				h.differs += fmt.Sprintf("%s differs (-full refresh +this history):\n%.3000s\n", name, diff)
+			}
+		}
+		h.differs += h.s.conserved()
+	})
+	return good
+}
+
+// runColumns are the columns that say by which run a row came.
+const runColumns = "_ingested_at, _run_id, ingested_at, run_id"
+
+// contents are all rows of all tables, without the columns that tell the run, and all KPIs.
+func (s *shop) contents() map[string][]string {
+	s.t.Helper()
+	all := map[string][]string{}
+	list, err := s.tables.ListTables(s.t.Context(), &shoplakev1.ListTablesRequest{PageSize: 1000})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, table := range list.GetTables() {
+		name := table.GetName()[len("tables/"):]
+		from := name
+		if name == "ops.ingested" { // of each file the latest version
+			from = "(SELECT * EXCLUDE (modified_at) FROM ops.ingested QUALIFY row_number() OVER (PARTITION BY source, path ORDER BY ingested_at DESC) = 1)"
+		}
+		all[name] = s.lines("SELECT CAST(to_json(t) AS VARCHAR) AS line FROM (SELECT COLUMNS(c -> c NOT IN ('" + strings.ReplaceAll(runColumns, ", ", "', '") + "')) FROM " + from + ") AS t")
+	}
+	kpis, err := s.kpis.ListKpis(s.t.Context(), &shoplakev1.ListKpisRequest{PageSize: 1000})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, kpi := range kpis.GetKpis() {
+		name := kpi.GetName()[len("kpis/"):]
+		for _, row := range append(s.ask(name, "", "", nil), s.ask(name, "2026-01-31", "2026-03-02", nil)...) {
+			all["kpi "+name] = append(all["kpi "+name], strings.Join(row, ","))
+		}
+	}
+	return all
+}
+
+// lines are the texts of a query's column line, sorted.
+func (s *shop) lines(sql string) []string {
+	s.t.Helper()
+	answer, err := s.tables.QueryTables(s.t.Context(), &shoplakev1.QueryTablesRequest{Sql: sql, PageSize: 10000})
+	if err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
+	}
+	var lines []string
+	for _, row := range answer.GetRowSet().GetRows() {
+		lines = append(lines, row.GetFields()["line"].GetStringValue())
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// conserved says which files' rows are not all in bronze or quarantine.
+func (s *shop) conserved() string {
+	s.t.Helper()
+	var kept []string
+	for source := range formats {
+		kept = append(kept, fmt.Sprintf("SELECT '%s' AS source, _source_file AS path, 1 AS good, 0 AS bad FROM bronze.%[1]s", source))
+	}
+	lost := s.lines(`WITH kept AS (SELECT source, path, sum(good) AS good, sum(bad) AS bad FROM (` + strings.Join(kept, " UNION ALL ") + `
+			UNION ALL SELECT source, source_file, 0, 1 FROM ops.quarantine) GROUP BY ALL),
+		latest AS (SELECT * FROM ops.ingested QUALIFY row_number() OVER (PARTITION BY source, path ORDER BY ingested_at DESC) = 1)
+		SELECT source || '/' || path || ': ' || coalesce(rows_read, 0) || ' rows were read, ' || coalesce(good, 0) || ' are in bronze, ' || coalesce(bad, 0) || ' in quarantine' AS line
+		FROM latest FULL JOIN kept USING (source, path)
+		WHERE rows_read <> rows_bronze + rows_quarantined OR coalesce(rows_bronze, 0) <> coalesce(good, 0) OR coalesce(rows_quarantined, 0) <> coalesce(bad, 0)`)
+	return strings.Join(lost, "\n")
+}
