@@ -251,6 +251,9 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		if out.GetTable() == f.table {
 			properties[propertyInputs] = encodeInputs(plan.GetBuiltInputs())
 			properties[propertyFingerprint] = plan.GetFingerprint()
+			if plan.GetParts() != "" {
+				properties[propertyParts] = plan.GetParts()
+			}
 			properties[propertyReasons] = f.planned.GetReasonsPath()
 		} else if len(byTable[out.GetTable()]) == 0 && len(out.GetReplaced()) == 0 {
 			continue // nothing was quarantined

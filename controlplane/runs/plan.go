@@ -23,6 +23,7 @@ const (
 	propertyStage       = "shoplake.stage"
 	propertyInputs      = "shoplake.inputs"
 	propertyFingerprint = "shoplake.fingerprint"
+	propertyParts       = "shoplake.parts"
 	propertyReasons     = "shoplake.reasons"
 )
 

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,17 +48,25 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 	built := decodeInputs(current.Summary[propertyInputs])
 	whole := wholeReason(f, current, model, built, plan.GetFingerprint())
 	found := &planned{reason: whole.words}
-	inputs := make([]*inputState, 0, len(model.Inputs))
-	for _, input := range model.Inputs {
-		in, err := l.inputState(ctx, p, f, input, built, whole.words != "")
-		if err != nil {
-			return nil, err
-		}
-		inputs = append(inputs, in)
+	inputs, err := l.inputStates(ctx, p, model, f, built, whole.words != "")
+	if errors.Is(err, lake.ErrExpired) {
+		whole = why{"what changed since it was built is no longer known", causedBy("the expiry of snapshots that " + model.Table + " was built from")}
+		found.reason = whole.words
+		inputs, err = l.inputStates(ctx, p, model, f, nil, true)
+	}
+	if err != nil {
+		return nil, err
 	}
 	touched, more, err := l.touched(ctx, model, inputs, currentFiles, whole)
 	if err != nil {
 		return nil, err
+	}
+	ps := decodeParts(current.Summary[propertyParts])
+	if found.reason == "" {
+		more, err = l.touchedSinceParts(ctx, p, model, f, ps, currentFiles, touched, more)
+		if err != nil {
+			return nil, err
+		}
 	}
 	if len(touched) == 0 && found.reason == "" && more == "" {
 		found.reason = "nothing that it reads has changed"
@@ -79,7 +88,11 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 			plan.BuiltInputs[in.Table] = in.snapshot
 		}
 	} else {
-		plan.BuiltInputs, plan.Fingerprint = built, current.Summary[propertyFingerprint]
+		now := part{Inputs: map[string]int64{}, Fingerprint: plan.GetFingerprint()}
+		for _, in := range inputs {
+			now.Inputs[in.Table] = in.snapshot
+		}
+		plan.BuiltInputs, plan.Fingerprint, plan.Parts = built, current.Summary[propertyFingerprint], encodeParts(ps.and(now))
 	}
 	for _, partition := range sortedKeys(build) {
 		found.add(shownPartition(partition), build[partition])
@@ -102,6 +115,8 @@ func wholeReason(f facts, current *lake.Table, model *pipeline.Model, built map[
 		return why{"full refresh", causedBy("the full refresh")}
 	case current.Summary[propertyFingerprint] != fingerprint:
 		return why{"its SQL, its header, the time zone, a contract or the engine changed", causedBy("the new definition of " + model.Table)}
+	case decodeParts(current.Summary[propertyParts]).otherThan(fingerprint):
+		return why{"a run of an interval built partitions by other SQL, another header, time zone, contract or engine", causedBy("the new definition of " + model.Table)}
 	}
 	for _, input := range model.Inputs {
 		if _, ok := built[input.Table]; !ok {
@@ -109,6 +124,19 @@ func wholeReason(f facts, current *lake.Table, model *pipeline.Model, built map[
 		}
 	}
 	return why{}
+}
+
+// inputStates are the inputs of a model, and, unless the whole of it is built, what changed in them since it was built.
+func (l *planner) inputStates(ctx context.Context, p *pipeline.Pipeline, model *pipeline.Model, f facts, built map[string]int64, whole bool) ([]*inputState, error) {
+	inputs := make([]*inputState, 0, len(model.Inputs))
+	for _, input := range model.Inputs {
+		in, err := l.inputState(ctx, p, f, input, built, whole)
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, in)
+	}
+	return inputs, nil
 }
 
 func (l *planner) inputState(ctx context.Context, p *pipeline.Pipeline, f facts, input pipeline.Input, built map[string]int64, whole bool) (*inputState, error) {
@@ -166,9 +194,9 @@ func (l *planner) touched(ctx context.Context, model *pipeline.Model, inputs []*
 		case in.Relation == pipeline.RelationSame && whole.words != "":
 			parts, unknown, err = l.partitionsHeld(ctx, model, in, whole)
 		case in.Relation == pipeline.RelationSame && in.changed():
-			parts, unknown, err = l.touchedBySame(ctx, model, in)
+			parts, unknown, err = l.touchedBySame(ctx, model, in, inputs)
 		case in.Relation == pipeline.RelationAsOf && whole.words == "" && in.changed():
-			parts, unknown, err = l.touchedByAsOf(ctx, model, in, current)
+			parts, unknown, err = l.touchedByAsOf(ctx, model, in, inputs, current)
 		}
 		if err != nil {
 			return nil, "", err
@@ -205,7 +233,7 @@ func (l *planner) planTransform(model *pipeline.Model, inputs []*inputState, cur
 		}
 		for _, file := range in.files {
 			pinned.Files = append(pinned.Files, &dispatchv1.PinnedFile{Path: file.Path, Partition: file.Partition, Rows: file.Rows, SizeBytes: file.Bytes})
-			if in.Relation == pipeline.RelationSame && pipeline.Aligned(in.partition, model.Partition) {
+			if in.Relation == pipeline.RelationSame && in.aligned(model) {
 				weights[pipeline.Coarsen(model.Partition.Transform, file.Partition)] += file.Rows
 			}
 		}
@@ -232,7 +260,7 @@ func inputFiles(model *pipeline.Model, inputs []*inputState, partitions []string
 	}
 	var list []*dispatchv1.InputFiles
 	for i, in := range inputs {
-		if in.Relation != pipeline.RelationSame || !pipeline.Aligned(in.partition, model.Partition) {
+		if in.Relation != pipeline.RelationSame || !in.aligned(model) {
 			continue
 		}
 		some := &dispatchv1.InputFiles{Input: int32(i)}

@@ -240,7 +240,7 @@ func (l *planner) partitionsTouched(ctx context.Context, model *pipeline.Model, 
 }
 
 // touchedBySame are the partitions of an input's changed rows and, within the model's reach, those that hold the same keys.
-func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *inputState) (parts map[string]why, unknown string, err error) {
+func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *inputState, inputs []*inputState) (parts map[string]why, unknown string, err error) {
 	touched, err := l.partitionsTouched(ctx, model, in)
 	if err != nil {
 		return nil, "", err
@@ -264,7 +264,7 @@ func (l *planner) touchedBySame(ctx context.Context, model *pipeline.Model, in *
 		if len(in.rebuilt) > 0 && in.more == "" {
 			unknown = strings.TrimPrefix(fmt.Sprintf("%s; other partitions that hold the same keys (%s) as the new rows of %s", unknown, by, in.Table), "; ")
 		}
-		reached, err = l.reachedByKeys(ctx, model, in)
+		reached, err = l.reachedByKeys(ctx, model, in, inputs)
 	}
 	if err != nil {
 		return nil, "", err
@@ -303,23 +303,33 @@ func (l *planner) reachedByDays(ctx context.Context, model *pipeline.Model, in *
 	return parts, nil
 }
 
-// reachedByKeys are the partitions in which keys of the changed rows stand now or stood before.
-func (l *planner) reachedByKeys(ctx context.Context, model *pipeline.Model, in *inputState) (map[string]causes, error) {
+// reachedByKeys are the partitions in which keys of an input's changed rows stand now or stood before, in whichever input: what
+// belongs to one key is looked at together. Rows without a key belong together too.
+func (l *planner) reachedByKeys(ctx context.Context, model *pipeline.Model, in *inputState, inputs []*inputState) (map[string]causes, error) {
 	if len(in.added)+len(in.removed) == 0 {
 		return nil, nil
 	}
-	quoted := make([]string, 0, len(model.Reach.By))
-	for _, k := range model.Reach.By {
-		quoted = append(quoted, fmt.Sprintf("%q", k))
+	keys, on := make([]string, 0, len(model.Reach.By)), make([]string, 0, len(model.Reach.By))
+	for i, k := range model.Reach.By {
+		keys = append(keys, fmt.Sprintf("%q AS _key_%d", k, i))
+		on = append(on, fmt.Sprintf("holds.%q IS NOT DISTINCT FROM keys._key_%d", k, i))
 	}
-	keys := strings.Join(quoted, ", ")
-	parts, err := l.causesBy(ctx, in, append(changedRows("planning.changed", in), view("planning.before", in.columns, in.files, in.removed)),
-		pipeline.PartitionSQL(model.Partition.Transform, in.Column), "_origin",
-		fmt.Sprintf(`planning.before JOIN (SELECT %s, min(%s) AS _origin FROM planning.changed GROUP BY %s) AS keys USING (%s)`, keys, in.origin(), keys, keys))
-	if err != nil {
-		return nil, fmt.Errorf("find the partitions that hold the keys that changed in %s: %w", in.Table, err)
+	reached := map[string]causes{}
+	for _, other := range inputs {
+		if other.Relation != pipeline.RelationSame || len(other.files)+len(other.removed) == 0 {
+			continue
+		}
+		parts, err := l.causesBy(ctx, in, append(changedRows("planning.changed", in), view("planning.before", other.columns, other.files, other.removed)),
+			pipeline.PartitionSQL(model.Partition.Transform, other.Column), "_origin",
+			fmt.Sprintf(`planning.before AS holds JOIN (SELECT %s, min(%s) AS _origin FROM planning.changed GROUP BY ALL) AS keys ON %s`, strings.Join(keys, ", "), in.origin(), strings.Join(on, " AND ")))
+		if err != nil {
+			return nil, fmt.Errorf("find the partitions of %s that hold the keys that changed in %s: %w", other.Table, in.Table, err)
+		}
+		for part, c := range parts {
+			reached[part] = reached[part].and(c)
+		}
 	}
-	return parts, nil
+	return reached, nil
 }
 
 // byDate says whether the input is partitioned by the date that the model reads it by.
@@ -327,8 +337,9 @@ func (in *inputState) byDate() bool {
 	return in.partition.Column == in.Column && (in.partition.Transform == pipeline.TransformDay || in.partition.Transform == pipeline.TransformMonth)
 }
 
-// touchedByAsOf are the partitions of the days from the first changed day of the input on.
-func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *inputState, current []lake.File) (parts map[string]why, unknown string, err error) {
+// touchedByAsOf are the partitions of the days from the first changed day of the input on: those that the table holds, and
+// those that it may hold now, by the inputs that tell its partitions.
+func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *inputState, inputs []*inputState, current []lake.File) (parts map[string]why, unknown string, err error) {
 	var changed []string
 	first := causes{}
 	if len(in.added)+len(in.removed) > 0 {
@@ -355,9 +366,22 @@ func (l *planner) touchedByAsOf(ctx context.Context, model *pipeline.Model, in *
 			changed, first = []string{day}, in.causesIn(partition)
 		}
 	}
+	if len(changed) == 0 {
+		return nil, in.more, nil
+	}
 	partitions := make([]string, 0, len(current))
 	for _, file := range current {
 		partitions = append(partitions, file.Partition)
+	}
+	for _, other := range inputs {
+		if other.Relation != pipeline.RelationSame {
+			continue
+		}
+		held, _, err := l.partitionsHeld(ctx, model, other, why{})
+		if err != nil {
+			return nil, "", err
+		}
+		partitions = append(partitions, sortedKeys(held)...)
 	}
 	if how == "" && len(changed) > 0 {
 		from := changed[0]

@@ -64,13 +64,11 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 	}
 	defer session.Close()
 	result := &Result{}
-	for i, pinned := range r.Plan.GetInputs() {
-		files, rows := filesOf(r.Task, i, pinned)
-		result.RowsIn += rows
-		if err := openInput(ctx, session, model, r.Task.GetPartitions(), i, pinned, files); err != nil {
-			return nil, fmt.Errorf("open %s for %s: %w", pinned.GetTable(), model.Table, err)
-		}
+	rows, err := openInputs(ctx, session, model, r)
+	if err != nil {
+		return nil, err
 	}
+	result.RowsIn = rows
 	ctx, span := tracer.Start(ctx, "compute "+model.Table, trace.WithAttributes(attribute.StringSlice("shoplake.partitions", r.Task.GetPartitions())))
 	defer span.End()
 	out := r.Plan.GetOutputs()[0]
@@ -177,54 +175,90 @@ func filesOf(task *dispatchv1.TaskPlan, input int, pinned *dispatchv1.PinnedTabl
 	return paths, rows
 }
 
-// openInput gives the session an input as the model may see it: whole, or the rows that its partitions need.
-func openInput(ctx context.Context, session *engine.Session, model *pipeline.Model, partitions []string, i int, pinned *dispatchv1.PinnedTable, files []string) error {
-	columns := EngineColumns(pinned.GetColumns())
-	input, _ := model.Input(pinned.GetTable())
-	if input.Relation != pipeline.RelationSame || model.Partition.IsZero() {
-		return session.Table(ctx, pinned.GetTable(), columns, files, "")
+// openInputs gives the session the inputs as the model may see them: whole, or the rows that its partitions need.
+func openInputs(ctx context.Context, session *engine.Session, model *pipeline.Model, r Request) (rows int64, err error) {
+	var reached []reachedInput
+	for i, pinned := range r.Plan.GetInputs() {
+		files, n := filesOf(r.Task, i, pinned)
+		rows += n
+		input, _ := model.Input(pinned.GetTable())
+		columns, within := EngineColumns(pinned.GetColumns()), ""
+		if input.Relation == pipeline.RelationSame && !model.Partition.IsZero() {
+			within = withinReach(model, input, r.Task.GetPartitions())
+		}
+		if within != "" && model.Reach.Kind == pipeline.ReachAny {
+			reached = append(reached, reachedInput{table: pinned.GetTable(), within: within, all: fmt.Sprintf("%s.input_%d", scratch, i), keys: fmt.Sprintf("%s.keys_%d", scratch, i)})
+			err = session.Table(ctx, reached[len(reached)-1].all, columns, files, "")
+		} else {
+			err = session.Table(ctx, pinned.GetTable(), columns, files, within)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("open %s for %s: %w", pinned.GetTable(), model.Table, err)
+		}
 	}
+	if err := openReached(ctx, session, model.Reach.By, reached); err != nil {
+		return 0, fmt.Errorf("find the keys that %s reaches: %w", model.Table, err)
+	}
+	return rows, nil
+}
+
+// withinReach is the condition that a row of an input lies in the partitions or within so many days of them.
+func withinReach(model *pipeline.Model, input pipeline.Input, partitions []string) string {
 	within := pipeline.WithinSQL(model.Partition.Transform, input.Column, partitions)
-	switch model.Reach.Kind {
-	case pipeline.ReachAny:
-		return openReached(ctx, session, model.Reach.By, within, i, pinned.GetTable(), columns, files)
-	case pipeline.ReachDays:
+	if model.Reach.Kind == pipeline.ReachDays {
 		if dated := slices.DeleteFunc(slices.Clone(partitions), func(p string) bool { return p == pipeline.NullPartition }); len(dated) > 0 {
 			first, last := pipeline.Days(model.Partition.Transform, slices.Min(dated), slices.Max(dated))
 			within += fmt.Sprintf(" OR %q BETWEEN DATE %s - %d AND DATE %s + %d", input.Column, literal(first), model.Reach.Days, literal(last), model.Reach.Days)
 		}
 	}
-	return session.Table(ctx, pinned.GetTable(), columns, files, within)
+	return within
 }
 
-// openReached gives the rows whose key occurs in the partitions, wherever they stand: the rows of the partitions, and those of
-// others that share a key with them. These are few, and found by their keys alone.
-func openReached(ctx context.Context, session *engine.Session, by []string, within string, i int, table string, columns []engine.Column, files []string) error {
-	all, keys := fmt.Sprintf("%s.input_%d", scratch, i), fmt.Sprintf("%s.keys_%d", scratch, i)
-	if err := session.Table(ctx, all, columns, files, ""); err != nil {
-		return err
-	}
-	var names, on []string
+// reachedInput is an input of a model whose keys may stand in any partition.
+type reachedInput struct {
+	// table is what the model calls it, all has all its rows, keys is where keys are put.
+	table, all, keys string
+	// within is the condition that a row lies in the task's partitions.
+	within string
+}
+
+// openReached gives of each input the rows whose key occurs in the partitions, in whichever input, wherever they stand: the
+// rows of the partitions, and those of others that share a key with them. These are few, and found by their keys alone.
+func openReached(ctx context.Context, session *engine.Session, by []string, inputs []reachedInput) error {
+	names, on := make([]string, 0, len(by)), make([]string, 0, len(by))
 	for _, column := range by {
 		names = append(names, fmt.Sprintf("%q", column))
 		on = append(on, fmt.Sprintf("i.%q IS NOT DISTINCT FROM k.%q", column, column))
 	}
-	outside := "(" + within + ") IS NOT TRUE"
-	inside := fmt.Sprintf("SELECT * FROM %s WHERE %s", all, within)
-	n, err := count(ctx, session, fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM %s WHERE %s LIMIT 1)", all, outside))
-	if err != nil {
-		return err
+	columns, match := strings.Join(names, ", "), strings.Join(on, " AND ")
+	wanted := make([]string, 0, len(inputs))
+	for _, in := range inputs {
+		wanted = append(wanted, fmt.Sprintf("SELECT %s FROM %s WHERE %s", columns, in.all, in.within))
 	}
-	if n == 0 {
-		return session.Define(ctx, table, inside)
+	for _, in := range inputs {
+		outside := "(" + in.within + ") IS NOT TRUE"
+		inside := fmt.Sprintf("SELECT * FROM %s WHERE %s", in.all, in.within)
+		n, err := count(ctx, session, fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM %s WHERE %s LIMIT 1)", in.all, outside))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if err := session.Define(ctx, in.table, inside); err != nil {
+				return err
+			}
+			continue
+		}
+		err = session.Materialize(ctx, in.keys, fmt.Sprintf("SELECT DISTINCT %[1]s FROM (SELECT %[1]s FROM %[2]s WHERE %[3]s) AS i SEMI JOIN (%[4]s) AS k ON %[5]s",
+			columns, in.all, outside, strings.Join(wanted, " UNION ALL "), match))
+		if err != nil {
+			return err
+		}
+		err = session.Define(ctx, in.table, fmt.Sprintf("%s UNION ALL SELECT i.* FROM (SELECT * FROM %s WHERE %s) AS i SEMI JOIN %s AS k ON %s", inside, in.all, outside, in.keys, match))
+		if err != nil {
+			return err
+		}
 	}
-	match := strings.Join(on, " AND ")
-	err = session.Materialize(ctx, keys, fmt.Sprintf("SELECT DISTINCT %[1]s FROM (SELECT %[1]s FROM %[2]s WHERE %[3]s) AS i SEMI JOIN (SELECT %[1]s FROM %[2]s WHERE %[4]s) AS k ON %[5]s",
-		strings.Join(names, ", "), all, outside, within, match))
-	if err != nil {
-		return err
-	}
-	return session.Define(ctx, table, fmt.Sprintf("%s UNION ALL SELECT i.* FROM (SELECT * FROM %s WHERE %s) AS i SEMI JOIN %s AS k ON %s", inside, all, outside, keys, match))
+	return nil
 }
 
 func count(ctx context.Context, session *engine.Session, sql string) (int64, error) {

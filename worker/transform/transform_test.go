@@ -25,7 +25,7 @@ func TestReachedRows(t *testing.T) {
 	}
 	defer session.Close()
 	columns := []engine.Column{{Name: "id", Type: "BIGINT"}, {Name: "day", Type: "DATE"}, {Name: "name", Type: "VARCHAR"}, {Name: "number", Type: "BIGINT"}}
-	for round := range 30 {
+	table := func(name string) []string {
 		var rows []string
 		for n := range 1 + random.IntN(40) {
 			day, name := fmt.Sprintf("DATE '2026-01-%02d'", 1+random.IntN(6)), fmt.Sprintf("'k%d'", random.IntN(8))
@@ -37,11 +37,17 @@ func TestReachedRows(t *testing.T) {
 			}
 			rows = append(rows, fmt.Sprintf("(%d, %s, %s, %d)", n, day, name, random.IntN(3)))
 		}
-		file := filepath.Join(dir, fmt.Sprintf("%d.parquet", round))
+		file := filepath.Join(dir, name+".parquet")
 		query := "SELECT id, CAST(day AS DATE) AS day, CAST(name AS VARCHAR) AS name, number FROM (VALUES " + strings.Join(rows, ", ") + ") AS v(id, day, name, number)"
 		if _, err := session.Export(t.Context(), query, file, columns); err != nil {
 			t.Fatal(err)
 		}
+		if err := session.Table(t.Context(), "task."+name, columns, []string{file}, ""); err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	for round := range 30 {
 		var partitions []string
 		for day := range 6 {
 			if random.IntN(3) == 0 {
@@ -51,21 +57,34 @@ func TestReachedRows(t *testing.T) {
 		if len(partitions) == 0 || random.IntN(4) == 0 {
 			partitions = append(partitions, pipeline.NullPartition)
 		}
-		within := pipeline.WithinSQL(pipeline.TransformDay, "day", partitions)
+		var inputs []reachedInput
+		var rows [][]string
+		for n := range 1 + random.IntN(3) {
+			all := fmt.Sprintf("input_%d_%d", round, n)
+			rows = append(rows, table(all))
+			inputs = append(inputs, reachedInput{table: fmt.Sprintf("silver.reached_%d", n), all: "task." + all, keys: fmt.Sprintf("task.keys_%d_%d", round, n),
+				within: pipeline.WithinSQL(pipeline.TransformDay, "day", partitions)})
+		}
 		by := [][]string{{"name"}, {"name", "number"}}[random.IntN(2)]
-		if err := openReached(t.Context(), session, by, within, round, "silver.reached", columns, []string{file}); err != nil {
+		if err := openReached(t.Context(), session, by, inputs); err != nil {
 			t.Fatal(err)
 		}
-		got := ids(t, session, "SELECT id FROM silver.reached ORDER BY id")
 		plain := pipeline.PartitionSQL(pipeline.TransformDay, "day") + " IN (" + quoteAll(partitions) + ")"
 		on := make([]string, len(by))
 		for i, c := range by {
 			on[i] = fmt.Sprintf("a.%s IS NOT DISTINCT FROM b.%s", c, c)
 		}
-		want := ids(t, session, fmt.Sprintf("SELECT DISTINCT a.id FROM task.input_%d AS a JOIN (SELECT * FROM task.input_%d WHERE %s) AS b ON %s ORDER BY 1",
-			round, round, plain, strings.Join(on, " AND ")))
-		if !slices.Equal(got, want) {
-			t.Errorf("partitions %v, by %v, of %v: got the rows %v, want %v", partitions, by, rows, got, want)
+		var held []string
+		for _, in := range inputs {
+			held = append(held, "SELECT * FROM "+in.all+" WHERE "+plain)
+		}
+		for _, in := range inputs {
+			got := ids(t, session, "SELECT id FROM "+in.table+" ORDER BY id")
+			want := ids(t, session, fmt.Sprintf("SELECT DISTINCT a.id FROM (SELECT * FROM %[1]s WHERE %[2]s UNION SELECT a.* FROM %[1]s AS a JOIN (%[3]s) AS b ON %[4]s) AS a ORDER BY 1",
+				in.all, plain, strings.Join(held, " UNION ALL "), strings.Join(on, " AND ")))
+			if !slices.Equal(got, want) {
+				t.Errorf("seed %d: partitions %v, by %v, of %v: %s has the rows %v, want %v", seed, partitions, by, rows, in.table, got, want)
+			}
 		}
 	}
 }

@@ -220,6 +220,8 @@ type StagePlan struct {
 	BuiltInputs map[string]int64 `protobuf:"bytes,11,rep,name=built_inputs,json=builtInputs,proto3" json:"built_inputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Kept in the snapshot's summary: what the table was built by.
 	Fingerprint string `protobuf:"bytes,12,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// Kept in the snapshot's summary: by what runs of intervals built some partitions while others stayed as they were; empty where none did.
+	Parts string `protobuf:"bytes,13,opt,name=parts,proto3" json:"parts,omitempty"`
 	// The pool of workers that does the tasks (the control plane's where empty), and how many slots of a worker each takes (1 where 0).
 	Pool          string `protobuf:"bytes,30,opt,name=pool,proto3" json:"pool,omitempty"`
 	Slots         int32  `protobuf:"varint,31,opt,name=slots,proto3" json:"slots,omitempty"`
@@ -337,6 +339,13 @@ func (x *StagePlan) GetBuiltInputs() map[string]int64 {
 func (x *StagePlan) GetFingerprint() string {
 	if x != nil {
 		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *StagePlan) GetParts() string {
+	if x != nil {
+		return x.Parts
 	}
 	return ""
 }
@@ -1597,7 +1606,7 @@ var File_shoplake_dispatch_v1_task_proto protoreflect.FileDescriptor
 
 const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\n" +
-	"\x1fshoplake/dispatch/v1/task.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x05\n" +
+	"\x1fshoplake/dispatch/v1/task.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x05\n" +
 	"\tStagePlan\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x14\n" +
@@ -1613,7 +1622,8 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\x05tasks\x18\n" +
 	" \x03(\v2\x1e.shoplake.dispatch.v1.TaskPlanR\x05tasks\x12S\n" +
 	"\fbuilt_inputs\x18\v \x03(\v20.shoplake.dispatch.v1.StagePlan.BuiltInputsEntryR\vbuiltInputs\x12 \n" +
-	"\vfingerprint\x18\f \x01(\tR\vfingerprint\x12\x12\n" +
+	"\vfingerprint\x18\f \x01(\tR\vfingerprint\x12\x14\n" +
+	"\x05parts\x18\r \x01(\tR\x05parts\x12\x12\n" +
 	"\x04pool\x18\x1e \x01(\tR\x04pool\x12\x14\n" +
 	"\x05slots\x18\x1f \x01(\x05R\x05slots\x1a>\n" +
 	"\x10BuiltInputsEntry\x12\x10\n" +
