@@ -52,6 +52,10 @@ model: ## Explore the model of a run much deeper than `make test` does
 bench: build ## Rows per second of each stage, beside bare DuckDB on the same files
 	go run ./bench $(BENCH_FLAGS)
 
+.PHONY: histories
+histories: ## Make up histories of changes and hold each against a full refresh: HISTORY_SEEDS of them, from HISTORY_FROM on
+	HISTORY_SEEDS=$${HISTORY_SEEDS:-200} HISTORY_FROM=$${HISTORY_FROM:-$$(date +%s)} go test -count=1 -timeout 0 ./e2e -run TestHistories
+
 .PHONY: lint
 lint: protos ## go vet, staticcheck, gofmt, buf lint
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go' | grep -v '^gen/')); \

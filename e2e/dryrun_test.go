@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -198,7 +199,7 @@ func TestDryRunTellsThatARunWouldFail(t *testing.T) {
 	s := setup(t, os.DirFS("testdata/tiny"), 1)
 	s.drop("sales", "01.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,10.50\n")
 	s.daily()
-	s.activate(os.DirFS("testdata/tiny"), "silver/sales.sql", "-- partition: month(sale_date)", "-- partition: sale_date")
+	s.activateEdited(os.DirFS("testdata/tiny"), "silver/sales.sql", "-- partition: month(sale_date)", "-- partition: sale_date")
 	files := s.lakeFiles()
 	told, stages := s.dry(everything())
 	if diff := cmp.Diff(files, s.lakeFiles()); diff != "" {
@@ -269,7 +270,7 @@ func TestDryRunOfTheShippedPipeline(t *testing.T) {
 	}
 
 	// An edited model, and an interval that leaves the rest of it stale.
-	s.activate(pipelines.Ecommerce, "gold/customer_month.sql", "date_trunc('month', order_date)::DATE", "date_trunc('month', order_date + INTERVAL 0 DAY)::DATE")
+	s.activateEdited(pipelines.Ecommerce, "gold/customer_month.sql", "date_trunc('month', order_date)::DATE", "date_trunc('month', order_date + INTERVAL 0 DAY)::DATE")
 	told, stages := s.foretold(&shoplakev1.SubmitRunRequest{Flow: "flows/daily", StartDate: "2026-02-01"})
 	if plan := planOf(stages["gold.customer_month"]); plan["2026-02"] != "its SQL, its header, the time zone, a contract or the engine changed" || plan["2026-01"] != "" {
 		t.Errorf("gold.customer_month would be built: %v", plan)
@@ -283,35 +284,17 @@ func TestDryRunOfTheShippedPipeline(t *testing.T) {
 	s.foretold(everything())
 }
 
-// activate makes an edited copy of a pipeline the active one.
-func (s *shop) activate(folder fs.FS, file, old, replacement string) {
+// activateEdited makes an edited copy of a pipeline the active one.
+func (s *shop) activateEdited(folder fs.FS, file, old, replacement string) {
 	s.t.Helper()
-	request := &shoplakev1.CreatePipelineRequest{}
-	edited := false
-	err := fs.WalkDir(folder, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(folder, path)
-		if path == file {
-			after := strings.Replace(string(content), old, replacement, 1)
-			edited = after != string(content)
-			content = []byte(after)
-		}
-		request.Files = append(request.Files, &shoplakev1.PipelineFile{Path: path, Content: content})
-		return err
-	})
-	if err != nil || !edited {
-		s.t.Fatalf("edit %s: %v, %v", file, edited, err)
+	edited := inMemory(s.t, folder)
+	before := string(edited[file].Data)
+	after := strings.Replace(before, old, replacement, 1)
+	if after == before {
+		s.t.Fatalf("%s does not hold %q", file, old)
 	}
-	service := shoplakev1.NewPipelineServiceClient(s.conn)
-	created, err := service.CreatePipeline(s.t.Context(), request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := service.ActivatePipeline(s.t.Context(), &shoplakev1.ActivatePipelineRequest{Name: created.GetName()}); err != nil {
-		s.t.Fatal(err)
-	}
+	edited[file] = &fstest.MapFile{Data: []byte(after)}
+	s.activate(edited)
 }
 
 // TestDryRunOfTablesThatArePartitionedOtherwise has models that are partitioned by another column than what they read, reach over
@@ -346,7 +329,7 @@ func TestDryRunOfTablesThatArePartitionedOtherwise(t *testing.T) {
 		"gold.raw_shipped": {"2026-03-31": "bronze.sales changed within 1 days: sales/02.csv (new file)", "2026-04-01": "bronze.sales changed: sales/02.csv (new file)", "2026-04-02": "bronze.sales changed within 1 days: sales/02.csv (new file)", "__null__": "bronze.sales changed: sales/03.csv (new file)"},
 		"gold.named":       {"2026-02": "silver.sales changed, by sales/02.csv and sales/03.csv"},
 		"gold.latest": {
-			"2026-03-01": "silver.sales changed from 2026-02 on, by sales/02.csv and sales/03.csv", "2026-04-01": "bronze.sales changed: sales/02.csv (new file)",
+			"2026-03-01": "silver.sales changed from 2026-02 on, by sales/02.csv and sales/03.csv", "2026-04-01": "bronze.sales changed: sales/02.csv (new file); silver.sales changed from 2026-02 on, by sales/02.csv and sales/03.csv",
 			"2026-05-01": "silver.sales changed from 2026-02 on, by sales/02.csv and sales/03.csv",
 			"__null__":   "bronze.sales changed: sales/03.csv (new file); silver.sales changed from 2026-02 on, by sales/02.csv and sales/03.csv",
 		},

@@ -482,7 +482,7 @@ var edits = []struct {
 
 // pipeline is the folder with the edits.
 func (h *history) pipeline() fstest.MapFS {
-	folder := pipelineFolder(h.t, "testdata/histories")
+	folder := inMemory(h.t, os.DirFS("testdata/histories"))
 	for _, e := range edits {
 		n := h.edits[e.name]
 		if n == 0 {

@@ -142,7 +142,7 @@ func TestEditedModelIsBuiltAgain(t *testing.T) {
 	s := setup(t, os.DirFS("testdata/tiny"), 1)
 	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,1\nb,2026-02-05,1,10\n")
 	s.daily()
-	folder := pipelineFolder(t, "testdata/tiny")
+	folder := inMemory(t, os.DirFS("testdata/tiny"))
 	for _, file := range folder {
 		file.Data = bytes.ReplaceAll(file.Data, []byte("sum(amount)"), []byte("sum(amount * 2)"))
 	}
@@ -160,22 +160,22 @@ func TestEditedModelIsBuiltAgain(t *testing.T) {
 // tinyWith is the tiny pipeline with files added or replaced.
 func tinyWith(t *testing.T, files map[string]string) fs.FS {
 	t.Helper()
-	folder := pipelineFolder(t, "testdata/tiny")
+	folder := inMemory(t, os.DirFS("testdata/tiny"))
 	for path, content := range files {
 		folder[path] = &fstest.MapFile{Data: []byte(content)}
 	}
 	return folder
 }
 
-// pipelineFolder is a folder in memory, so that its files can be changed.
-func pipelineFolder(t *testing.T, name string) fstest.MapFS {
+// inMemory is a copy of a folder whose files can be changed.
+func inMemory(t *testing.T, from fs.FS) fstest.MapFS {
 	t.Helper()
 	folder := fstest.MapFS{}
-	err := fs.WalkDir(os.DirFS(name), ".", func(path string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(from, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		content, err := fs.ReadFile(os.DirFS(name), path)
+		content, err := fs.ReadFile(from, path)
 		folder[path] = &fstest.MapFile{Data: content}
 		return err
 	})

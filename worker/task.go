@@ -93,8 +93,8 @@ func (w *Worker) do(d *bus.Delivery, free func()) {
 	default:
 		span.SetStatus(codes.Error, err.Error())
 		w.Log.WarnContext(ctx, "a task failed", "error", err, "class", classOf(err))
-		report.Outcome = &dispatchv1.TaskReport_Failed{Failed: &dispatchv1.TaskFailed{
-			Class: classOf(err), Message: err.Error(), OutOfMemory: errors.Is(err, engine.ErrOutOfMemory)}}
+		report.Outcome = &dispatchv1.TaskReport_Failed{Failed: &dispatchv1.TaskFailed{Class: classOf(err), Message: err.Error(),
+			OutOfMemory: errors.Is(err, engine.ErrOutOfMemory), PlanAgain: errors.Is(err, ingest.ErrNotAsPlanned)}}
 	}
 	if err := w.bus.Report(ctx, report); err != nil {
 		w.Log.WarnContext(ctx, "could not report the outcome of a task; another worker will do it again", "error", err)

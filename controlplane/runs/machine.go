@@ -10,6 +10,9 @@ import (
 	"github.com/shoplake/shoplake/internal/pipeline"
 )
 
+// maxPlans is how often a stage is planned because what it reads changed meanwhile; the last plan's tasks fail as others do.
+const maxPlans = 5
+
 // attempts is how often a task of the stage is tried before the stage fails.
 func (st *Stage) attempts() int {
 	if n := st.Planned.GetAttempts(); n > 0 {

@@ -110,7 +110,7 @@ func (l *planner) stale(ctx context.Context, p *pipeline.Pipeline, f facts) (*pl
 		Fingerprint: pipeline.Fingerprint(p, f.table, engine.Version()),
 	}
 	if source, ok := strings.CutPrefix(f.table, "bronze."); ok {
-		return l.staleSource(ctx, p.Source(source), f, base)
+		return l.staleSource(ctx, p, p.Source(source), f, base)
 	}
 	return l.staleModel(ctx, p, p.Model(f.table), f, base)
 }

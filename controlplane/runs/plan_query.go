@@ -99,7 +99,8 @@ func (l *planner) ingestedFiles(ctx context.Context, table *lake.Table, source s
 		return known, nil
 	}
 	err = l.query(ctx, []viewed{view(table.Name, columnsOf(table), own)},
-		`SELECT path, arg_max(sha256, ingested_at), arg_max(size_bytes, ingested_at), arg_max(modified_at, ingested_at) FROM ops.ingested GROUP BY path`, nil,
+		`SELECT path, sha256, size_bytes, modified_at, contract_hash, time_zone FROM ops.ingested
+		QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, run_id DESC) = 1`, nil,
 		func(v []any) error {
 			file := ingested{}
 			path, ok := v[0].(string)
@@ -112,6 +113,8 @@ func (l *planner) ingestedFiles(ctx context.Context, table *lake.Table, source s
 			if ok {
 				file.modified, ok = v[3].(time.Time)
 			}
+			file.contract, _ = v[4].(string)
+			file.zone, _ = v[5].(string)
 			if !ok {
 				return fmt.Errorf("ops.ingested holds a row that can't be read: %v", v)
 			}

@@ -32,10 +32,12 @@ type ingested struct {
 	sha256   string
 	bytes    int64
 	modified time.Time
+	// contract is the hash of the contract that it was read by, zone the pipeline's time zone then; empty where not known.
+	contract, zone string
 }
 
 // staleSource plans the reading of a source's files: those that are new, and those whose content changed.
-func (l *planner) staleSource(ctx context.Context, source *pipeline.Source, f facts, plan *dispatchv1.StagePlan) (*planned, error) {
+func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source *pipeline.Source, f facts, plan *dispatchv1.StagePlan) (*planned, error) {
 	contract := source.Contract
 	bronze, err := l.table(ctx, f, f.table, pipeline.BronzeColumns(contract), pipeline.Partition{})
 	if err != nil {
@@ -69,12 +71,8 @@ func (l *planner) staleSource(ctx context.Context, source *pipeline.Source, f fa
 	}
 	found := &planned{}
 	whole := ""
-	switch {
-	case len(known) == 0:
-	case f.submitted.GetFullRefresh():
+	if f.submitted.GetFullRefresh() && len(known) > 0 {
 		whole = "full refresh"
-	case bronze.Summary[propertyFingerprint] != plan.GetFingerprint():
-		whole = "the contract, the time zone or the engine changed"
 	}
 	var read []landed
 	changed := []string{}
@@ -86,6 +84,12 @@ func (l *planner) staleSource(ctx context.Context, source *pipeline.Source, f fa
 			found.add(file.path, why{words: "new file"})
 		case whole != "":
 			found.add(file.path, why{words: whole})
+			changed = append(changed, file.path)
+		case old.contract != contract.Hash:
+			found.add(file.path, why{words: "the contract changed"})
+			changed = append(changed, file.path)
+		case old.zone != p.TimeZone:
+			found.add(file.path, why{words: "the time zone changed"})
 			changed = append(changed, file.path)
 		case old.bytes == file.bytes && old.modified.Equal(file.modified):
 			continue

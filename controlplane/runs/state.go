@@ -389,6 +389,11 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 		t.Done, t.Failure = o.Succeeded, nil
 		return true
 	case *dispatchv1.TaskReport_Failed:
+		if o.Failed.GetPlanAgain() && st.Plans < maxPlans {
+			st.to(t, shoplakev1.TaskState_TASK_STATE_CANCELLED)
+			st.reset(o.Failed.GetMessage())
+			return false
+		}
 		t.Failures++
 		t.Failure = &Failure{Class: o.Failed.GetClass(), Stage: st.Table, Message: o.Failed.GetMessage()}
 		t.Alone = t.Alone || o.Failed.GetOutOfMemory()

@@ -122,6 +122,8 @@ func OpsTables() []OpsTable {
 				{Name: "rows_quarantined", Type: TypeBigint, Required: true},
 				{Name: "ingested_at", Type: TypeTimestampTZ, Required: true},
 				{Name: "run_id", Type: TypeVarchar, Required: true},
+				// The pipeline's when the file was read: with another one its local times are other moments.
+				{Name: "time_zone", Type: TypeVarchar},
 			},
 			Partition: bySource,
 		},

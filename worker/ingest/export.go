@@ -171,14 +171,14 @@ func (t *task) ingestedQuery() string {
 		if f.Unreadable != nil {
 			state, reason = pipeline.StateUnreadable, literal(cut(f.Unreadable.Error(), maxErrorBytes))
 		}
-		rows[i] = fmt.Sprintf("(%s, %s, %s, %d, %s, %s, %s, %s, %s, %d, %d, %d, %s, %s)",
+		rows[i] = fmt.Sprintf("(%s, %s, %s, %d, %s, %s, %s, %s, %s, %d, %d, %d, %s, %s, %s)",
 			literal(t.Source.Name), literal(f.path), literal(f.SHA256), f.Size, timestamp(f.ModTime),
 			literal(contract.Version), literal(contract.Hash), literal(state), reason,
-			f.Rows, f.bronze, f.quarantined, timestamp(t.IngestTime), literal(t.RunID))
+			f.Rows, f.bronze, f.quarantined, timestamp(t.IngestTime), literal(t.RunID), literal(t.TimeZone))
 	}
 	names := []string{
 		"source", "path", "sha256", "size_bytes", "modified_at", "contract_version", "contract_hash", "state", "error",
-		"rows_read", "rows_bronze", "rows_quarantined", "ingested_at", "run_id",
+		"rows_read", "rows_bronze", "rows_quarantined", "ingested_at", "run_id", "time_zone",
 	}
 	have := make([]derived, len(names))
 	for i, name := range names {

@@ -33,6 +33,8 @@ const checkBytes = 256 << 20
 var (
 	// ErrContract says that a contract cannot be made into a statement: trying again does not help.
 	ErrContract = errors.New("rows cannot be checked by this contract, mend it")
+	// ErrNotAsPlanned says that a file is another than the one that was planned, or gone: the plan is to be made again.
+	ErrNotAsPlanned = errors.New("landing is not as it was when its reading was planned")
 	// ErrNotConserved says that rows were lost or doubled: a fault of the program.
 	ErrNotConserved = errors.New("rows are not conserved, which is a fault of the program")
 )
@@ -198,7 +200,13 @@ func (t *task) read(ctx context.Context) (segments []string, err error) {
 	var rows, bytes int64
 	for i, landing := range t.Files {
 		info, err := record.Read(ctx, root, landing.GetPath(), layout(contract, landing.GetPath(), columns), w, i)
+		if errors.Is(err, record.ErrChanged) || errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %w", ErrNotAsPlanned, err)
+		}
 		if err != nil {
+			return nil, err
+		}
+		if err := asPlanned(landing, info); err != nil {
 			return nil, err
 		}
 		rows, bytes = rows+info.Rows, bytes+info.Size
@@ -206,6 +214,17 @@ func (t *task) read(ctx context.Context) (segments []string, err error) {
 	}
 	span.SetAttributes(attribute.Int64("shoplake.rows", rows), attribute.Int64("shoplake.bytes", bytes))
 	return nil, nil
+}
+
+// asPlanned sees that the file that was read is the one that had rested when its reading was planned: it may have been
+// written to since, and may not be complete.
+func asPlanned(planned *dispatchv1.LandingFile, read record.FileInfo) error {
+	modified := read.ModTime.Truncate(time.Microsecond)
+	if planned.GetModifyTime() == nil || planned.GetSizeBytes() == read.Size && planned.GetModifyTime().AsTime().Equal(modified) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s has %d bytes of %s, and had %d of %s", ErrNotAsPlanned, planned.GetPath(), read.Size, modified.UTC().Format(time.RFC3339Nano),
+		planned.GetSizeBytes(), planned.GetModifyTime().AsTime().Format(time.RFC3339Nano))
 }
 
 // check types the rows of the scratch files, splits them, and writes them, some
