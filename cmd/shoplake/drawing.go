@@ -64,6 +64,20 @@ func fit(s string, width int) string {
 	return text.Trim(s, max(width-1, 0)) + "…"
 }
 
+// fitEnds cuts the middle out of a text that is too wide: an error ends with what caused it.
+func fitEnds(s string, width int) string {
+	wide := text.StringWidthWithoutEscSequences(s)
+	if wide <= width {
+		return s
+	}
+	head := text.Trim(s, width*3/5)
+	tail := []rune(strings.TrimPrefix(s, head))
+	for len(tail) > 0 && text.StringWidthWithoutEscSequences(head)+1+text.StringWidthWithoutEscSequences(string(tail)) > width {
+		tail = tail[1:]
+	}
+	return head + "…" + string(tail)
+}
+
 // graphOf draws the stages into so many lines, with as much of each as there is room for.
 func graphOf(nodes []node, c canvas, room int) []line {
 	rows := make([]row, 0, len(nodes))
@@ -141,7 +155,7 @@ func rowOf(n node, c canvas) row {
 		r.cells[colTries] = count(int64(s.GetAttempts()))
 	}
 	r.cells[colAlso] = strings.Join(n.also, ", ")
-	r.causes = causesOf(n)
+	r.causes = causesOf(n, c.width)
 	return r
 }
 
@@ -191,7 +205,7 @@ func count(n int64) string {
 const latestCauses = 2
 
 // causesOf are the lines below a stage: why attempts failed, and why it failed itself.
-func causesOf(n node) []line {
+func causesOf(n node, width int) []line {
 	s := n.stage
 	failures := s.GetFailedAttempts()
 	failures = failures[max(0, len(failures)-latestCauses):]
@@ -201,11 +215,11 @@ func causesOf(n node) []line {
 	}
 	said := false
 	for _, a := range failures {
-		lines = append(lines, line{n.below + "  ! " + attemptText(a), yellow})
+		lines = append(lines, line{fitEnds(n.below+"  ! "+attemptText(a), width), yellow})
 		said = said || a.GetError().GetMessage() == s.GetError().GetMessage()
 	}
 	if e := s.GetError(); e.GetMessage() != "" && !said {
-		lines = append(lines, line{n.below + "  ✗ " + errorText(e), red})
+		lines = append(lines, line{fitEnds(n.below+"  ✗ "+errorText(e), width), red})
 	}
 	return lines
 }
