@@ -50,6 +50,16 @@ func (c *Client) Submit(ctx context.Context, flow string, o SubmitOptions) (*sho
 	return run, nil
 }
 
+// Resume lets a run ("runs/01J..." or the id alone) that failed or was cancelled go on: it does what it has not done, on the inputs
+// that it had pinned. Where another run has changed its tables since, the server refuses (FAILED_PRECONDITION): submit a new run.
+func (c *Client) Resume(ctx context.Context, name string) (*shoplakev1.Run, error) {
+	run, err := c.Runs.ResumeRun(ctx, &shoplakev1.ResumeRunRequest{Name: resource("runs/", name)})
+	if err != nil {
+		return nil, fmt.Errorf("resume %s: %w", name, err)
+	}
+	return run, nil
+}
+
 // RunFailedError says that a run ended in another state than SUCCEEDED.
 type RunFailedError struct {
 	Run *shoplakev1.Run

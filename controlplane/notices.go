@@ -54,7 +54,7 @@ func (e *ends) WatchEnded(ctx context.Context, f func(alert.Ended) error) error 
 	if err != nil {
 		return err
 	}
-	slices.Reverse(recent)
+	slices.SortStableFunc(recent, func(a, b alert.Ended) int { return a.At.Compare(b.At) })
 	for {
 		for _, end := range recent {
 			if end.Channels, err = e.channels(ctx, end); err != nil {

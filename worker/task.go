@@ -40,9 +40,7 @@ func (w *Worker) do(d *bus.Delivery, free func()) {
 	ctx, cancel := context.WithCancelCause(d.Context(w.killed))
 	defer cancel(nil)
 	ctx = telemetry.WithTask(telemetry.WithStage(telemetry.WithRun(ctx, t.GetRunId()), t.GetStage()), t.GetTaskId())
-	w.mu.Lock()
-	w.current[id] = &attempt{name: name, runID: t.GetRunId(), cancel: cancel}
-	w.mu.Unlock()
+	w.began(id, &attempt{name: name, runID: t.GetRunId(), life: t.GetLife(), cancel: cancel})
 	defer func() {
 		w.mu.Lock()
 		delete(w.current, id)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,14 +83,21 @@ type Worker struct {
 
 	mu      sync.Mutex
 	current map[string]*attempt
+	// cancelled are the latest runs that were cancelled, each up to the life that was, the oldest first: a task of theirs that was on
+	// its way here is not begun.
+	cancelled []bus.Cancelled
 }
 
 // attempt is a task under way.
 type attempt struct {
 	name   string
 	runID  string
+	life   uint32
 	cancel context.CancelCauseFunc
 }
+
+// cancelledKept is how many cancelled runs a worker remembers.
+const cancelledKept = 256
 
 // slot is a loop that takes tasks.
 type slot struct {
@@ -216,7 +224,7 @@ func (w *Worker) Alive() bool {
 	return true
 }
 
-func (w *Worker) run(pulling context.Context, tasks source, cancels <-chan string) {
+func (w *Worker) run(pulling context.Context, tasks source, cancels <-chan bus.Cancelled) {
 	defer close(w.done)
 	defer w.bus.Close()
 	defer w.kill()
@@ -240,11 +248,12 @@ func (w *Worker) run(pulling context.Context, tasks source, cancels <-chan strin
 				return
 			}
 			w.tellAlive()
-		case runID, ok := <-cancels:
+		case c, ok := <-cancels:
 			if !ok {
 				cancels = nil
+				continue
 			}
-			w.cancelRun(runID)
+			w.cancelRun(c)
 		}
 	}
 }
@@ -309,13 +318,28 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (w *Worker) cancelRun(runID string) {
+func (w *Worker) cancelRun(c bus.Cancelled) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.cancelled = append(w.cancelled, c)
+	w.cancelled = w.cancelled[max(0, len(w.cancelled)-cancelledKept):]
 	for _, a := range w.current {
-		if a.runID == runID {
+		if a.of(c) {
 			a.cancel(errCancelled)
 		}
+	}
+}
+
+// of says whether an attempt is at a task of what was cancelled. The next life of a run is another matter.
+func (a *attempt) of(c bus.Cancelled) bool { return a.runID == c.RunID && a.life <= c.Life }
+
+// began notes an attempt, so that it can be cancelled.
+func (w *Worker) began(id string, a *attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.current[id] = a
+	if slices.ContainsFunc(w.cancelled, a.of) {
+		a.cancel(errCancelled)
 	}
 }
 

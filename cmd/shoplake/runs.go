@@ -17,7 +17,7 @@ import (
 )
 
 func newRuns() *cobra.Command {
-	return parent("runs", "List, show, watch and cancel runs", newRunsList(), newRunsGet(), newRunsWatch(), newRunsLogs(), newRunsCancel())
+	return parent("runs", "List, show, watch, cancel and resume runs", newRunsList(), newRunsGet(), newRunsWatch(), newRunsLogs(), newRunsCancel(), newRunsResume())
 }
 
 func newRunsList() *cobra.Command {
@@ -123,35 +123,6 @@ other fields are those of "shoplake runs get -o json". The last line is the run 
 					return errors.Join(err, view.err)
 				}
 				return waitAndPrint(ctx, cmd, c, &out, name)
-			})
-		},
-	}
-	conn.flags(cmd)
-	out.flags(cmd)
-	return cmd
-}
-
-func newRunsCancel() *cobra.Command {
-	var (
-		conn connection
-		out  format
-	)
-	cmd := &cobra.Command{
-		Use:     "cancel RUN",
-		Short:   "Stop a run; what it has not committed leaves no trace",
-		Example: "  shoplake runs cancel 01KAR8W9Q0ZC5R0V9M2J6T4XEB",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := runName(args[0])
-			if err != nil {
-				return err
-			}
-			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
-				run, err := c.Runs.CancelRun(ctx, &shoplakev1.CancelRunRequest{Name: name})
-				if err != nil {
-					return fmt.Errorf("cancel %s: %w", name, err)
-				}
-				return out.print(cmd.OutOrStdout(), runGrid(run))
 			})
 		},
 	}

@@ -21,24 +21,29 @@ func TestOnEnded(t *testing.T) {
 	steps := []struct {
 		run, flow string
 		outcome   string
+		minute    int
 		want      Kind
 	}{
-		{"01", "daily", "succeeded", ""},
-		{"02", "daily", "failed", Failed},
-		{"02", "daily", "failed", ""}, // heard again
-		{"03", "weekly", "succeeded", ""},
-		{"04", "daily", "failed", Failed},
-		{"05", "daily", "cancelled", ""},
-		{"06", "daily", "succeeded", Recovered},
-		{"04", "daily", "failed", ""}, // heard late
-		{"07", "daily", "succeeded", ""},
-		{"08", "weekly", "failed", Failed},
+		{"01", "daily", "succeeded", 0, ""}, // an older program looked at it
+		{"02", "daily", "failed", 2, Failed},
+		{"02", "daily", "failed", 2, ""}, // heard again
+		{"03", "weekly", "succeeded", 3, ""},
+		{"04", "daily", "failed", 4, Failed},
+		{"05", "daily", "cancelled", 5, ""},
+		{"06", "daily", "succeeded", 6, Recovered},
+		{"04", "daily", "failed", 4, ""}, // heard late
+		{"07", "daily", "succeeded", 7, ""},
+		{"08", "weekly", "failed", 8, Failed},
+		{"04", "daily", "failed", 9, Failed}, // resumed, and failed again
+		{"04", "daily", "succeeded", 10, Recovered},
+		{"08", "weekly", "cancelled", 11, ""},
+		{"08", "weekly", "succeeded", 12, Recovered},
 	}
-	m := Memory{}
+	m := Memory{Flows: map[string]Told{"daily": {RunID: "01"}}}
 	for i, s := range steps {
 		before := len(m.Flows)
 		n, next := OnEnded(m, Ended{RunID: s.run, Flow: s.flow, Failed: s.outcome == "failed", Succeeded: s.outcome == "succeeded",
-			Stage: "silver.orders", Class: "bad data", Message: "check net found 3 rows", At: noon}, "http://shop/runs/"+s.run)
+			Stage: "silver.orders", Class: "bad data", Message: "check net found 3 rows", At: noon.Add(time.Duration(s.minute) * time.Minute)}, "http://shop/runs/"+s.run)
 		if len(m.Flows) != before {
 			t.Errorf("step %d changed the memory that it was given", i)
 		}

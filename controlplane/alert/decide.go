@@ -52,8 +52,10 @@ type Memory struct {
 
 // Told is what was told of a flow.
 type Told struct {
-	// RunID is the latest run that was looked at: runs are told of in the order of their ids.
-	RunID string `json:"run_id"`
+	// RunID is the latest run that was looked at, and At when it ended: runs are told of in the order of their ends, one that was
+	// resumed once for each.
+	RunID string    `json:"run_id"`
+	At    time.Time `json:"at,omitzero"`
 	// Failed says that people know of a failure that no success has followed.
 	Failed bool `json:"failed"`
 	// LateFor is the latest nominal time that people were told is late.
@@ -64,10 +66,14 @@ type Told struct {
 // was looked at before changes nothing; each failure is told, a success only after a failure.
 func OnEnded(m Memory, e Ended, link string) (*Notice, Memory) {
 	told := m.Flows[e.Flow]
-	if e.RunID <= told.RunID {
+	known := e.At.Before(told.At) || e.At.Equal(told.At) && e.RunID <= told.RunID
+	if told.At.IsZero() { // an older program remembered ids alone
+		known = e.RunID <= told.RunID
+	}
+	if known {
 		return nil, m
 	}
-	told.RunID = e.RunID
+	told.RunID, told.At = e.RunID, e.At
 	var n *Notice
 	switch {
 	case e.Failed:

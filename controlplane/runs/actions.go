@@ -43,12 +43,16 @@ type facts struct {
 	failure    *Failure
 	// previewed are the stages of a dry run that are closed already, by table.
 	previewed map[string]previewed
+	// life counts how often the run was reopened, and laidOut says that it has its stages.
+	life    uint32
+	laidOut bool
 	// beside are the runs that are under way when a dry run begins.
 	beside []string
 }
 
 func gatherFacts(s *State, table string) facts {
-	f := facts{runID: s.RunID, submitted: s.Submitted, started: s.Started, snapshots: maps.Clone(s.Pinned), failure: s.Failure, table: table}
+	f := facts{runID: s.RunID, submitted: s.Submitted, started: s.Started, snapshots: maps.Clone(s.Pinned), failure: s.Failure, table: table,
+		life: s.Life, laidOut: s.LaidOut()}
 	if f.snapshots == nil {
 		f.snapshots = map[string]int64{}
 	}
@@ -82,7 +86,7 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 		release, pool = releaseOf(s, a), l.poolOf(s.Stage(a.Stage))
 	}
 	return func(ctx context.Context) ([]*dispatchv1.RunEvent, error) {
-		ctx = stageContext(ctx, f.submitted.GetTraceId(), f.submitted.GetSpanId(), f.runID, a.Stage)
+		ctx = stageContext(ctx, f.submitted, f.runID, f.life, a.Stage)
 		switch a.Kind {
 		case Start:
 			return l.start(ctx, f)
@@ -131,12 +135,19 @@ func releaseOf(s *State, a Action) *dispatchv1.Task {
 	}
 	return &dispatchv1.Task{
 		ProtocolVersion: bus.Protocol, RunId: s.RunID, Stage: a.Stage, TaskId: a.Task, Release: a.ReleaseNumber, PlanPath: path, PlanSha256: sha,
-		Slots: st.Planned.GetSlots(), Alone: st.Task(a.Task).Alone, Timeout: st.Planned.GetTimeout(),
+		Slots: st.Planned.GetSlots(), Alone: st.Task(a.Task).Alone, Timeout: st.Planned.GetTimeout(), Life: s.Life,
 	}
 }
 
 // start pins the snapshot of every table that the flow knows and lays out the stages.
+// A run that was reopened has both: it goes on where it stopped, if its tables are where it left them.
 func (l *leader) start(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
+	if f.laidOut {
+		if err := l.whereLeft(ctx, f); err != nil {
+			return nil, err
+		}
+		return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Epoch: l.epoch}}}}, nil
+	}
 	p, err := l.Pipelines.Get(ctx, f.submitted.GetPipelineDigest())
 	if err != nil {
 		return nil, fmt.Errorf("load the pipeline of run %s: %w", f.runID, err)

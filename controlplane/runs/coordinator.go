@@ -245,7 +245,7 @@ func (l *leader) append(ctx context.Context, r *running, decide func() []*dispat
 
 // letGo forgets a run that has ended.
 func (l *leader) letGo(r *running) {
-	if r.state.Terminal() {
+	if r.state.Terminal() && l.runs[r.state.RunID] == r { // and not the next life of the run
 		delete(l.runs, r.state.RunID)
 	}
 }
@@ -357,7 +357,7 @@ func (l *leader) stopTasks(ctx context.Context, s *State) {
 	if s.Phase != shoplakev1.RunState_RUN_STATE_FAILED || len(s.Stages) == 0 {
 		return
 	}
-	if err := errors.Join(l.Bus.PurgeTasks(ctx, s.RunID), l.Bus.PublishCancel(ctx, s.RunID)); err != nil {
+	if err := errors.Join(l.Bus.PurgeTasks(ctx, s.RunID, s.Life), l.Bus.PublishCancel(ctx, s.RunID, s.Life)); err != nil {
 		l.Log.WarnContext(ctx, "tasks of a run that failed may still be done, in vain", "run", s.RunID, "error", err)
 	}
 }
@@ -367,10 +367,10 @@ func (l *leader) purgeCancelled(ctx context.Context, r *running) error {
 		return nil
 	}
 	r.purged = true
-	if err := l.Bus.PurgeTasks(ctx, r.state.RunID); err != nil {
+	if err := l.Bus.PurgeTasks(ctx, r.state.RunID, r.state.Life); err != nil {
 		return fmt.Errorf("take the tasks of cancelled run %s out of the queue: %w", r.state.RunID, err)
 	}
-	return l.Bus.PublishCancel(ctx, r.state.RunID)
+	return l.Bus.PublishCancel(ctx, r.state.RunID, r.state.Life)
 }
 
 // begin does an action aside and sends its outcome back. It works on a copy of what it needs: the state changes meanwhile.

@@ -172,6 +172,11 @@ func smallScenes() []*scene {
 		{name: "a commit, a coordinator that sleeps, cancel, a table that moves", stages: one, coords: 2, workers: 1, slots: 2, may: budget{takeovers: 2, cancels: 1, moves: 1, errors: 1}, from: committing},
 		{name: "the first of two commits, a coordinator that sleeps, cancel, a table that moves", stages: two, coords: 2, workers: 1, slots: 2, may: budget{takeovers: 1, cancels: 1, moves: 1}, from: committing},
 		{name: "a commit, two coordinators that sleep", stages: one, coords: 3, workers: 1, slots: 2, may: budget{takeovers: 2, moves: 1}, from: committing},
+		{name: "one stage, cancel, resume, a coordinator that sleeps", stages: one, coords: 2, workers: 1, slots: 2, may: budget{takeovers: 1, cancels: 1, resumes: 1}},
+		{name: "a commit, cancel, a table that moves, resume, a coordinator that sleeps", stages: one, coords: 2, workers: 1, slots: 2, may: budget{takeovers: 1, cancels: 1, moves: 1, resumes: 1}, from: committing},
+		{name: "one stage with checks, bad data, resume twice, a coordinator that sleeps", stages: one, checks: checks, coords: 2, workers: 1, slots: 2, may: budget{takeovers: 1, bad: 2, resumes: 2}},
+		{name: "two stages, cancel and resume twice, crashes", stages: two, coords: 1, workers: 1, slots: 1, may: budget{crashes: 1, cancels: 2, resumes: 2}},
+		{name: "one stage, cancel, a later run, resume", stages: one, coords: 2, workers: 1, slots: 2, may: budget{takeovers: 1, cancels: 1, resumes: 1, later: 1}},
 		{name: "publishing, coordinators that sleep, a later run", stages: one, coords: 3, workers: 1, slots: 2, may: budget{takeovers: 2, errors: 1, later: 2, cancels: 1}, from: publishing},
 	}
 }

@@ -21,7 +21,8 @@ const (
 // checkStep holds a change of the log's end against the invariants.
 func (w *world) checkStep(before, after *State, e *dispatchv1.RunEvent) {
 	// "The folded state": what has ended stays as it is.
-	if before.Terminal() && canonical(before) != canonical(after) {
+	reopened := e.GetReopened() != nil && before.Phase != shoplakev1.RunState_RUN_STATE_SUCCEEDED
+	if before.Terminal() && !reopened && canonical(before) != canonical(after) {
 		w.fail("the run had ended, and %v changed it", e)
 	}
 	if after.Terminal() && len(Next(after)) > 0 {
@@ -47,7 +48,12 @@ func (w *world) checkStep(before, after *State, e *dispatchv1.RunEvent) {
 }
 
 func (w *world) checkStage(before, after *State, old, st *Stage, e *dispatchv1.RunEvent) {
-	if old.Terminal() && st.State != old.State {
+	// What is good stays as it is, also when the run is reopened; what is not is done again, under another plan.
+	again := e.GetReopened() != nil && before.Terminal() && !old.Good()
+	if again && (st.State != waiting || st.Planned != nil || st.Plans != old.Plans || len(st.Former) != len(old.Former)+len(old.all())) {
+		w.fail("%s was %v and is reopened as %v", st.Table, old.State, st.State)
+	}
+	if old.Terminal() && !again && st.State != old.State {
 		w.fail("%s went from %v to %v", st.Table, old.State, st.State)
 	}
 	if before.Phase == cancelling && st.Planned != nil && old.Planned == nil {
@@ -111,7 +117,7 @@ func (w *world) checkEnd(s *State) {
 		if w.pub.by == "" {
 			w.fail("the run succeeded and published nothing")
 		}
-	} else if w.pub.by != "" {
+	} else if w.pub.by == "r" {
 		// 8: a run that fails or is cancelled moves nothing.
 		w.fail("the run is %v, but it published", s.Phase)
 	}
@@ -155,8 +161,10 @@ func (w *world) checkPublish(next *dispatchv1.Published) {
 	if !s.Publishing && !s.Terminal() {
 		w.fail("published moved before it was announced")
 	}
-	if w.pub.by == "later" {
-		w.fail("a run of old moved published back behind a later one")
+	for table, id := range w.pub.pb.GetSnapshots() {
+		if w.pub.by == "later" && next.GetSnapshots()[table] < id {
+			w.fail("a run of old moved published back behind a later one")
+		}
 	}
 	for _, st := range s.Stages {
 		if !st.Good() {

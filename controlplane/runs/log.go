@@ -57,8 +57,8 @@ func (l *Log) refresh(ctx context.Context, runID string) (*State, error) {
 	s := l.folded[runID]
 	if s == nil {
 		s = NewState(runID)
-	} else if s.Terminal() {
-		return s, nil
+	} else if s.Phase == shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		return s, nil // any other end may be followed by another life
 	}
 	if err := l.fold(ctx, s); err != nil {
 		delete(l.folded, runID)
@@ -180,6 +180,17 @@ func (l *Log) Submit(ctx context.Context, submitted *dispatchv1.RunSubmitted) (r
 	return runID, nil
 }
 
+// cancellable says why a run can't be cancelled; nil where it can.
+func (s *State) cancellable() error {
+	switch {
+	case s.Terminal():
+		return ErrEnded
+	case s.Publishing:
+		return fmt.Errorf("%w as good as: it is done and being published", ErrEnded)
+	}
+	return nil
+}
+
 // Cancel asks a run to stop.
 func (l *Log) Cancel(ctx context.Context, runID string) error {
 	for {
@@ -192,8 +203,9 @@ func (l *Log) Cancel(ctx context.Context, runID string) error {
 			return fmt.Errorf("run %s: %w", runID, ErrNotFound)
 		case s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLING || s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLED:
 			return nil
-		case s.Terminal() || s.Publishing:
-			return fmt.Errorf("cancel run %s: %w", runID, ErrEnded)
+		}
+		if err := s.cancellable(); err != nil {
+			return fmt.Errorf("cancel run %s: %w", runID, err)
 		}
 		err := l.append(ctx, s, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_CancelRequested{CancelRequested: &dispatchv1.CancelRequested{}}})
 		if errors.Is(err, bus.ErrConflict) {
@@ -202,7 +214,7 @@ func (l *Log) Cancel(ctx context.Context, runID string) error {
 		if err != nil {
 			return err
 		}
-		return l.bus.PublishCancel(ctx, runID)
+		return l.bus.PublishCancel(ctx, runID, s.Life)
 	}
 }
 

@@ -61,6 +61,8 @@ type Action struct {
 	// Task and ReleaseNumber are set for Release.
 	Task          string
 	ReleaseNumber uint32
+	// Life is that of the run: what was begun in a former one says nothing of this.
+	Life uint32
 	// State is what Finish ends the run with.
 	State shoplakev1.RunState
 	// Message is why, for Fail.
@@ -69,7 +71,7 @@ type Action struct {
 
 // Key names the action, so that the coordinator does not begin it twice, and knows whether its outcome is still asked for.
 func (a Action) Key() string {
-	return fmt.Sprintf("%d/%s/%d/%s/%d/%d", a.Kind, a.Stage, a.PlanNumber, a.Task, a.ReleaseNumber, a.State)
+	return fmt.Sprintf("%d/%s/%d/%s/%d/%d/%d", a.Kind, a.Stage, a.PlanNumber, a.Task, a.ReleaseNumber, a.State, a.Life)
 }
 
 // releasing is the action that puts a task into the work queue.
@@ -86,11 +88,11 @@ func next(s *State, releases int, pass func(*Stage, *Task) bool) []Action {
 	case s.Submitted == nil || s.Terminal():
 		return nil
 	case s.Phase == shoplakev1.RunState_RUN_STATE_QUEUED:
-		return []Action{{Kind: Start}}
+		return []Action{{Kind: Start, Life: s.Life}}
 	case s.Publishing:
-		return []Action{{Kind: Publish}}
+		return []Action{{Kind: Publish, Life: s.Life}}
 	case s.Suspended && s.Phase == shoplakev1.RunState_RUN_STATE_RUNNING:
-		return []Action{{Kind: Resume}}
+		return []Action{{Kind: Resume, Life: s.Life}}
 	}
 	var actions []Action
 	terminal, good := true, true
@@ -104,13 +106,13 @@ func next(s *State, releases int, pass func(*Stage, *Task) bool) []Action {
 	}
 	switch {
 	case s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLING:
-		return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_CANCELLED}}
+		return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_CANCELLED, Life: s.Life}}
 	case good && s.Dry():
-		return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_SUCCEEDED}}
+		return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_SUCCEEDED, Life: s.Life}}
 	case good:
-		return []Action{{Kind: Announce}}
+		return []Action{{Kind: Announce, Life: s.Life}}
 	}
-	return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_FAILED}}
+	return []Action{{Kind: Finish, State: shoplakev1.RunState_RUN_STATE_FAILED, Life: s.Life}}
 }
 
 func nextOfStage(s *State, st *Stage, releases int, pass func(*Stage, *Task) bool) []Action {

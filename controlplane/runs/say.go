@@ -35,6 +35,8 @@ func sentence(e *dispatchv1.RunEvent) (l said, ok bool) {
 	switch k := e.GetKind().(type) {
 	case *dispatchv1.RunEvent_Started:
 		return said{text: "the run began", attrs: []slog.Attr{slog.Int("stages", len(k.Started.GetStages())), slog.Uint64("epoch", k.Started.GetEpoch())}}, true
+	case *dispatchv1.RunEvent_Reopened:
+		return said{text: "the run was resumed"}, true
 	case *dispatchv1.RunEvent_StagePlanned:
 		p := k.StagePlanned
 		l = said{text: "planned", stage: p.GetStage(), attrs: []slog.Attr{slog.Int64("partitions", p.GetPartitions()), slog.Int("tasks", len(p.GetTaskIds()))}}

@@ -30,6 +30,10 @@ type State struct {
 	Stages []*Stage
 	// Notices are what a person should know though nothing failed.
 	Notices []string
+	// Life counts how often the run was reopened after it had failed or was cancelled, Reopened is when last. What a stage or a
+	// task came to before that is of a former life.
+	Life     uint32
+	Reopened time.Time
 	// Suspended says that another run overtook this one, between two stages: it goes on from what the tables are afterwards.
 	Suspended bool
 	// Publishing says that every stage is done and `published` is being moved.
@@ -170,7 +174,7 @@ func (st *Stage) Task(id string) *Task {
 	return st.tasks[id]
 }
 
-// Terminal says that nothing more will happen to the run.
+// Terminal says that nothing more will happen to the run, unless it is reopened.
 func (s *State) Terminal() bool {
 	switch s.Phase {
 	case shoplakev1.RunState_RUN_STATE_SUCCEEDED, shoplakev1.RunState_RUN_STATE_FAILED, shoplakev1.RunState_RUN_STATE_CANCELLED:
@@ -212,6 +216,9 @@ func (st *Stage) Good() bool {
 func (s *State) Apply(e *dispatchv1.RunEvent) error {
 	at := e.GetTime().AsTime()
 	if s.Terminal() && e.GetKind() != nil {
+		if e.GetReopened() != nil {
+			s.reopen(at)
+		}
 		return nil
 	}
 	switch k := e.GetKind().(type) {
@@ -282,6 +289,7 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 		s.Publishing = s.Publishing || s.Phase == shoplakev1.RunState_RUN_STATE_RUNNING
 	case *dispatchv1.RunEvent_Finished:
 		s.finish(k.Finished, at)
+	case *dispatchv1.RunEvent_Reopened: // it is open already
 	default:
 		return fmt.Errorf("run %s: its log holds an event that this version does not know: run the version that wrote it, or a newer one", s.RunID)
 	}
@@ -289,8 +297,12 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 }
 
 func (s *State) start(k *dispatchv1.RunStarted, at time.Time) {
-	s.Epoch, s.Pinned, s.Started, s.Phase = k.GetEpoch(), k.GetPinned(), at, shoplakev1.RunState_RUN_STATE_RUNNING
+	s.Epoch, s.Phase = k.GetEpoch(), shoplakev1.RunState_RUN_STATE_RUNNING
 	s.Notices = append(s.Notices, k.GetNotices()...)
+	if s.LaidOut() {
+		return
+	}
+	s.Pinned, s.Started = k.GetPinned(), at
 	for _, n := range k.GetStages() {
 		st := &Stage{Table: n.GetTable(), DependsOn: n.GetDependsOn(), State: shoplakev1.StageState_STAGE_STATE_WAITING}
 		s.Stages = append(s.Stages, st)
@@ -478,5 +490,10 @@ func (s *State) finish(k *dispatchv1.RunFinished, at time.Time) {
 	s.Phase, s.Ended, s.PublishedVersion = shoplakev1.RunState(shoplakev1.RunState_value[k.GetState()]), at, k.GetPublishedVersion()
 	if k.GetMessage() != "" && s.Failure == nil {
 		s.Failure = &Failure{Class: k.GetClass(), Stage: k.GetStage(), Message: k.GetMessage()}
+	}
+	for _, st := range s.Stages {
+		if !st.Terminal() { // the run could not go on at all
+			st.State, st.Ended = shoplakev1.StageState_STAGE_STATE_CANCELLED, at
+		}
 	}
 }

@@ -43,6 +43,11 @@ func (w *world) steps() []step {
 			w.appendEvent(nil, w.book.event(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_CancelRequested{CancelRequested: &dispatchv1.CancelRequested{}}}))
 		}, "a user cancels")
 	}
+	if s.resumable() == nil {
+		spend(func(b *budget) *int8 { return &b.resumes }, func(w *world) {
+			w.appendEvent(nil, w.book.event(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Reopened{Reopened: &dispatchv1.RunReopened{}}}))
+		}, "a user resumes")
+	}
 	for _, n := range w.stages {
 		spend(func(b *budget) *int8 { return &b.moves }, func(w *world) {
 			t := w.tables[n.GetTable()]
@@ -51,8 +56,10 @@ func (w *world) steps() []step {
 	}
 	if leads := w.leader(); s.Terminal() && leads >= 0 && !w.coords[leads].behind && (len(w.coords[leads].jobs) == 0 || !w.book.rules.waits) {
 		spend(func(b *budget) *int8 { return &b.later }, func(w *world) {
+			t := w.tables[w.stages[0].GetTable()]
+			t.snapshots = append(slices.Clone(t.snapshots), "x")
 			next := proto.CloneOf(w.pub.pb)
-			next.Version, next.Epoch, next.Snapshots = next.GetVersion()+1, uint64(w.epochs), map[string]int64{w.stages[0].GetTable(): 1000 + int64(next.GetVersion())}
+			next.Version, next.Epoch, next.Snapshots = next.GetVersion()+1, uint64(w.epochs), map[string]int64{w.stages[0].GetTable(): int64(len(t.snapshots))}
 			w.pub = &publication{pb: next, by: "later", revision: w.pub.revision + 1}
 		}, "a later run publishes")
 	}
@@ -229,7 +236,9 @@ func (w *world) workerSteps(add adder, spend spender) {
 		} else {
 			spend(bad, func(w *world) { w.report(k, failed(dispatchv1.ErrorClass_ERROR_CLASS_BAD_DATA)); w.ack(k) }, "%s: bad data", name)
 		}
-		if phase := w.log.state.Phase; phase == cancelling || phase == shoplakev1.RunState_RUN_STATE_CANCELLED {
+		// A life that was cancelled was told to the workers, and is told again.
+		cancelled := w.log.state.Phase == cancelling || w.log.state.Phase == shoplakev1.RunState_RUN_STATE_CANCELLED
+		if life := w.log.state.Life; m.life < life || cancelled && m.life == life || !w.book.rules.lives && life > 0 {
 			add(false, func(w *world) { w.ack(k) }, "%s: dropped, the run was cancelled", name)
 		}
 	}

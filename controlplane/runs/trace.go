@@ -2,6 +2,7 @@ package runs
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -18,23 +19,43 @@ import (
 // half-way, or a worker died: whoever coordinates at the end records the span.
 var tracer = otel.Tracer("github.com/shoplake/shoplake/controlplane/runs")
 
-// stageContext is the context under which a stage's steps and tasks make their spans.
-func stageContext(ctx context.Context, traceID, runSpan, runID, stage string) context.Context {
-	trace, span := telemetry.ParseIDs(traceID, runSpan)
-	if stage != "" {
-		span = telemetry.StageSpanID(runID, stage)
+// stageContext is the context under which a stage's steps and tasks make their spans; those of the run's itself where stage is
+// empty.
+func stageContext(ctx context.Context, submitted *dispatchv1.RunSubmitted, runID string, life uint32, stage string) context.Context {
+	trace, span := telemetry.ParseIDs(submitted.GetTraceId(), submitted.GetSpanId())
+	if life > 0 || stage != "" {
+		span = stageSpan(runID, life, stage)
 	}
 	return telemetry.RemoteParent(ctx, trace, span)
 }
 
+// stageSpan is the id of the span of a stage in one life of a run; of that life itself where stage is empty.
+func stageSpan(runID string, life uint32, stage string) trace.SpanID {
+	if life > 0 {
+		runID += "/" + strconv.Itoa(int(life))
+	}
+	return telemetry.StageSpanID(runID, stage)
+}
+
+// former says that something ended, or began where it never ended, before the run was reopened: its span was recorded then.
+func (s *State) former(at time.Time) bool { return s.Life > 0 && !at.After(s.Reopened) }
+
 func recordRun(ctx context.Context, s *State) {
 	traceID, spanID := telemetry.ParseIDs(s.Submitted.GetTraceId(), s.Submitted.GetSpanId())
-	_, span := telemetry.StartSpanWithIDs(ctx, tracer, "run "+s.Submitted.GetFlow(), traceID, spanID, s.Created, trace.WithNewRoot(), trace.WithAttributes(
+	name, begin := "run "+s.Submitted.GetFlow(), s.Created
+	options := []trace.SpanStartOption{trace.WithAttributes(
 		attribute.String("shoplake.run", s.RunID),
 		attribute.String("shoplake.flow", s.Submitted.GetFlow()),
 		attribute.String("shoplake.pipeline", s.Submitted.GetPipelineDigest()),
 		attribute.String("shoplake.state", s.Phase.String()),
-	))
+	)}
+	if s.Life > 0 { // below the first
+		ctx = stageContext(ctx, s.Submitted, s.RunID, 0, "")
+		name, begin, spanID = "resume "+s.Submitted.GetFlow(), s.Reopened, stageSpan(s.RunID, s.Life, "")
+	} else {
+		options = append(options, trace.WithNewRoot())
+	}
+	_, span := telemetry.StartSpanWithIDs(ctx, tracer, name, traceID, spanID, begin, options...)
 	if s.Failure != nil {
 		span.SetStatus(codes.Error, s.Failure.Message)
 	}
@@ -47,8 +68,8 @@ func recordStage(ctx context.Context, s *State, st *Stage) {
 		begin = st.Ended
 	}
 	traceID, _ := telemetry.ParseIDs(s.Submitted.GetTraceId(), s.Submitted.GetSpanId())
-	ctx = stageContext(ctx, s.Submitted.GetTraceId(), s.Submitted.GetSpanId(), s.RunID, "")
-	_, span := telemetry.StartSpanWithIDs(ctx, tracer, "stage "+st.Table, traceID, telemetry.StageSpanID(s.RunID, st.Table), begin, trace.WithAttributes(
+	ctx = stageContext(ctx, s.Submitted, s.RunID, s.Life, "")
+	_, span := telemetry.StartSpanWithIDs(ctx, tracer, "stage "+st.Table, traceID, stageSpan(s.RunID, s.Life, st.Table), begin, trace.WithAttributes(
 		attribute.String("shoplake.run", s.RunID),
 		attribute.String("shoplake.stage", st.Table),
 		attribute.String("shoplake.state", st.State.String()),
@@ -64,7 +85,7 @@ func recordStage(ctx context.Context, s *State, st *Stage) {
 // its stage.
 func recordAttempt(ctx context.Context, s *State, st *Stage, t *Task, a *Attempt) {
 	traceID, _ := telemetry.ParseIDs(s.Submitted.GetTraceId(), s.Submitted.GetSpanId())
-	ctx = stageContext(ctx, s.Submitted.GetTraceId(), s.Submitted.GetSpanId(), s.RunID, st.Table)
+	ctx = stageContext(ctx, s.Submitted, s.RunID, s.Life, st.Table)
 	_, span := telemetry.StartSpanWithIDs(ctx, tracer, "task "+st.Table+" "+t.ID, traceID, telemetry.AttemptSpanID(a.ID), a.Started, trace.WithAttributes(
 		attribute.String("shoplake.run", s.RunID),
 		attribute.String("shoplake.stage", st.Table),
@@ -97,7 +118,7 @@ func (r *running) recordEnded(ctx context.Context, events []*dispatchv1.RunEvent
 		}
 	}
 	for _, st := range r.state.Stages {
-		if st.Terminal() && !r.recorded[st.Table] {
+		if st.Terminal() && !r.recorded[st.Table] && !r.state.former(st.Ended) {
 			r.recorded[st.Table] = true
 			for _, t := range append(st.all(), st.Former...) {
 				r.recordTries(ctx, st, t, func(*Attempt) bool { return true })
@@ -112,7 +133,7 @@ func (r *running) recordEnded(ctx context.Context, events []*dispatchv1.RunEvent
 
 func (r *running) recordTries(ctx context.Context, st *Stage, t *Task, wanted func(*Attempt) bool) {
 	for _, a := range t.Tries {
-		if wanted(a) && !r.recorded[a.ID] {
+		if wanted(a) && !r.recorded[a.ID] && !r.state.former(a.Started) {
 			r.recorded[a.ID] = true
 			recordAttempt(ctx, r.state, st, t, a)
 		}

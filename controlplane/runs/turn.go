@@ -107,6 +107,9 @@ func admitOnce(open []*running, jobs map[string]int, r *running, stopped bool) (
 		}
 		return n < dryRunsAtOnce, nil
 	}
+	if jobs[r.state.RunID] > 0 {
+		return false, nil // what was begun in its former life is still under way
+	}
 	known := map[string]bool{}
 	for _, o := range open {
 		known[o.state.RunID] = true

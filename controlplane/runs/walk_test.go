@@ -19,6 +19,8 @@ func largeScenes() []*scene {
 	much := budget{takeovers: 4, crashes: 3, faults: 8, errors: 6, bad: 1, moves: 3, cancels: 1, later: 1, again: 4, leaves: 1}
 	calm := much
 	calm.bad, calm.cancels = 0, 0
+	stubborn := much
+	stubborn.bad, stubborn.cancels, stubborn.resumes = 2, 2, 3
 	diamond := stagesOf("bronze.a", "bronze.b", "silver.ab < bronze.a bronze.b", "gold.ab < silver.ab bronze.a")
 	wide := stagesOf("bronze.a", "bronze.b", "bronze.c", "gold.c < bronze.c")
 	tasks := map[string]int{"bronze.a": 3, "bronze.b": 2, "silver.ab": 2, "bronze.c": 2}
@@ -26,6 +28,7 @@ func largeScenes() []*scene {
 	return []*scene{
 		{name: "a diamond", stages: diamond, tasks: tasks, checks: checks, coords: 3, workers: 2, slots: 4, starts: true, may: much},
 		{name: "a diamond that must be built", stages: diamond, tasks: tasks, checks: checks, coords: 3, workers: 3, slots: 2, may: calm},
+		{name: "a diamond that is resumed", stages: diamond, tasks: tasks, checks: checks, coords: 3, workers: 2, slots: 4, starts: true, may: stubborn},
 		{name: "sources beside each other", stages: wide, tasks: tasks, checks: checks, coords: 2, workers: 3, slots: 4, starts: true, may: much},
 	}
 }

@@ -31,12 +31,14 @@ type rules struct {
 	hashesInPath bool // plans of different coordinators do not overwrite each other
 	pubEpochs    bool // published refuses a lower epoch
 	waits        bool // a run begins when nothing of the one before is under way
+	looks        bool // a run that was reopened looks whether its tables are where it left them
+	lives        bool // a cancel is of one life of a run
 	// twist breaks the fold: it changes the state after the event.
 	twist func(before, after *State, e *dispatchv1.RunEvent)
 }
 
 func soundRules() rules {
-	return rules{epochs: true, fences: true, tokens: true, bases: true, announces: true, decideAgain: true, plansInKeys: true, hashesInPath: true, pubEpochs: true, waits: true}
+	return rules{epochs: true, fences: true, tokens: true, bases: true, announces: true, decideAgain: true, plansInKeys: true, hashesInPath: true, pubEpochs: true, waits: true, looks: true, lives: true}
 }
 
 // scene is a case: the stages of a run, and how much may go wrong in it.
@@ -76,6 +78,8 @@ type budget struct {
 	again int8
 	// leaves are workers that go away for good.
 	leaves int8
+	// resumes reopen a run that failed or was cancelled.
+	resumes int8
 }
 
 // event is an interned event.
@@ -166,7 +170,7 @@ func (b *book) fold(f *folded) (*State, error) {
 // canonical spells all of a state that decisions depend on: no times, no attempts that only people read of.
 func canonical(s *State) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %t %d %t|", s.Phase, s.Publishing, s.PublishedVersion, s.Failure != nil)
+	fmt.Fprintf(&b, "%d %d %t %d %t|", s.Phase, s.Life, s.Publishing, s.PublishedVersion, s.Failure != nil)
 	for _, st := range s.Stages {
 		fmt.Fprintf(&b, "%s %d %d %s %s %s %v:", st.Table, st.State, st.Plans, st.Planned.GetPlanSha256(), st.StagedSHA256, st.Checking.GetPlanSha256(), st.Snapshots)
 		for _, t := range st.all() {
@@ -188,7 +192,7 @@ type table struct {
 // message is a release of a task.
 type message struct {
 	stage, task, plan string
-	release           uint32
+	release, life     uint32
 	// waiting says that a worker may take it; acked, that it has left the queue.
 	waiting, acked bool
 	deliveries     int8
@@ -314,7 +318,7 @@ func (w *world) key(b []byte) []byte {
 	text := func(s string) { b = append(append(b, s...), 0) }
 	m := w.may
 	num(w.log.id, int(w.epochs), int(w.limit))
-	b = append(b, byte(m.takeovers), byte(m.crashes), byte(m.faults), byte(m.errors), byte(m.bad), byte(m.moves), byte(m.cancels), byte(m.later), byte(m.again), byte(m.leaves))
+	b = append(b, byte(m.takeovers), byte(m.crashes), byte(m.faults), byte(m.errors), byte(m.bad), byte(m.moves), byte(m.cancels), byte(m.later), byte(m.again), byte(m.leaves), byte(m.resumes))
 	order := slices.Clone(w.coords)
 	slices.SortFunc(order, func(a, c coord) int { return int(a.epoch) - int(c.epoch) })
 	for i := range order {
@@ -468,6 +472,9 @@ func (w *world) advance(c *coord) {
 	r := c.running()
 	out := r.released()
 	for _, a := range r.todo(&out, int(w.limit)) {
+		if a.Kind == Start && len(c.jobs) > 0 {
+			continue // as admit says: what was begun in its former life is still under way
+		}
 		if !w.book.rules.plansInKeys && slices.ContainsFunc(c.out, func(o Action) bool { o.PlanNumber = a.PlanNumber; return o == a }) {
 			continue
 		}
@@ -490,6 +497,9 @@ func (w *world) begin(c *coord, a Action) job {
 	switch a.Kind {
 	case Start:
 		e = &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: w.stages}}}
+		if s.LaidOut() {
+			e, j.step, j.snapshots = nil, 0, gatherFacts(s, "").snapshots
+		}
 	case Plan, Release:
 		j.step = 0
 	case Gather:
@@ -580,6 +590,17 @@ func (w *world) do(i, n int) {
 	j := &c.jobs[n]
 	j.step = 2
 	switch a := j.action; a.Kind {
+	case Start:
+		current := map[string]int64{}
+		for name, t := range w.tables {
+			current[name] = int64(len(t.snapshots))
+		}
+		f := facts{runID: "r", submitted: &dispatchv1.RunSubmitted{PipelineDigest: "p"}, snapshots: j.snapshots, stages: tablesOf(w.stages)}
+		if why := moved(f, current, w.pub.pb); why != "" && w.book.rules.looks {
+			j.err = badData{errors.New(why)}
+			return
+		}
+		j.event = w.book.event(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{}}})
 	case Plan:
 		base := len(w.tables[a.Stage].snapshots)
 		sha := fmt.Sprintf("%s.%d.%d", a.Stage, a.PlanNumber, base)
@@ -595,7 +616,7 @@ func (w *world) do(i, n int) {
 	case Release:
 		st := c.at.state.Stage(a.Stage)
 		// The queue drops what was released before under the same id.
-		m := message{stage: a.Stage, task: a.Task, plan: planOf(st, a.Task), release: a.ReleaseNumber, waiting: true}
+		m := message{stage: a.Stage, task: a.Task, plan: planOf(st, a.Task), release: a.ReleaseNumber, life: c.at.state.Life, waiting: true}
 		known := slices.ContainsFunc(w.queue, func(k message) bool {
 			return k.stage == m.stage && k.task == m.task && k.plan == m.plan && k.release == m.release
 		})

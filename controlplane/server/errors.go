@@ -41,6 +41,7 @@ var codesOf = []struct {
 	{runs.ErrNotFound, codes.NotFound, "RUN_NOT_FOUND"},
 	{runs.ErrNoFlow, codes.NotFound, "FLOW_NOT_FOUND"},
 	{runs.ErrEnded, codes.FailedPrecondition, "RUN_ENDED"},
+	{runs.ErrNotResumable, codes.FailedPrecondition, "RUN_NOT_RESUMABLE"},
 	{runs.ErrInterval, codes.InvalidArgument, "INTERVAL_EMPTY"},
 	{runs.ErrFilter, codes.InvalidArgument, "FILTER_INVALID"},
 	{flow.ErrNotFound, codes.NotFound, "FLOW_NOT_FOUND"},

@@ -220,10 +220,10 @@ func TestWorkerPermissions(t *testing.T) {
 	if got, _, err := w.Setting(ctx, LakeSetting); err != nil || string(got) != "id" {
 		t.Errorf("the lake's id is %q, %v", got, err)
 	}
-	cancels := must[<-chan string](t)(w.WatchCancels(ctx))
-	check(t, b.PublishCancel(ctx, "RUN1"))
-	if got := receive(t, ctx, cancels); got != "RUN1" {
-		t.Errorf("cancelled %s", got)
+	cancels := must[<-chan Cancelled](t)(w.WatchCancels(ctx))
+	check(t, b.PublishCancel(ctx, "RUN1", 0))
+	if got := receive(t, ctx, cancels); got != (Cancelled{RunID: "RUN1"}) {
+		t.Errorf("cancelled %v", got)
 	}
 
 	// What it may not do fails, it is not tried again forever.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -175,22 +176,28 @@ func sendReports(ctx context.Context, consumer jetstream.Consumer, out chan<- Re
 	}
 }
 
-// PublishCancel tells the workers that are there now that a run is cancelled. Nothing is kept: the run's log decides.
-func (b *Bus) PublishCancel(ctx context.Context, runID string) error {
+// Cancelled is one life of a run that was cancelled.
+type Cancelled struct {
+	RunID string
+	Life  uint32
+}
+
+// PublishCancel tells the workers that are there now that one life of a run is cancelled. Nothing is kept: the run's log decides.
+func (b *Bus) PublishCancel(ctx context.Context, runID string, life uint32) error {
 	what := "tell workers that run " + runID + " is cancelled"
 	if err := token("run id", runID); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return b.request(ctx, what, func(ctx context.Context) error {
-		if err := b.nc.Publish(cancelSubject+runID, nil); err != nil {
+		if err := b.nc.Publish(cancelSubject+lifeOf(runID, life), nil); err != nil {
 			return err
 		}
 		return b.nc.FlushWithContext(ctx)
 	})
 }
 
-// WatchCancels sends the ids of runs that are cancelled from now on, until ctx ends.
-func (b *Bus) WatchCancels(ctx context.Context) (<-chan string, error) {
+// WatchCancels sends the runs that are cancelled from now on, until ctx ends.
+func (b *Bus) WatchCancels(ctx context.Context) (<-chan Cancelled, error) {
 	messages := make(chan *nats.Msg, 64)
 	sub, err := b.nc.ChanSubscribe(cancelSubject+"*", messages)
 	if err != nil {
@@ -201,20 +208,25 @@ func (b *Bus) WatchCancels(ctx context.Context) (<-chan string, error) {
 		_ = sub.Unsubscribe()
 		return nil, err
 	}
-	seen := make(chan string)
+	seen := make(chan Cancelled)
 	go func() {
 		defer close(seen)
 		defer sub.Unsubscribe()
 		for {
 			select {
 			case msg := <-messages:
-				seen <- strings.TrimPrefix(msg.Subject, cancelSubject)
+				id, number, _ := strings.Cut(strings.TrimPrefix(msg.Subject, cancelSubject), "_")
+				life, err := strconv.ParseUint(number, 10, 32)
+				if err != nil && number != "" {
+					continue
+				}
+				seen <- Cancelled{id, uint32(life)}
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	out := make(chan string)
+	out := make(chan Cancelled)
 	go coalesce(seen, out)
 	return out, nil
 }

@@ -15,7 +15,8 @@ import (
 type RunIndex struct {
 	// Logs says how many messages the log of each run has.
 	Logs map[string]uint64
-	// Ended says how many messages the logs of runs had that have ended. A log that has fewer lost its end in a power cut.
+	// Ended says how many messages the logs of runs had that have ended. A log that has fewer lost its end in a power cut; one that
+	// has more was reopened.
 	Ended map[string]uint64
 	// Archived are the runs that the lake's history of runs has.
 	Archived map[string]bool
@@ -55,10 +56,10 @@ func (b *Bus) RunIndex(ctx context.Context) (*RunIndex, error) {
 	return index, nil
 }
 
-// HasEnded says that a run's log is marked as ended, and whole.
+// HasEnded says that a run's log is marked as ended, whole, and was not continued.
 func (i *RunIndex) HasEnded(runID string) bool {
 	n, ok := i.Ended[runID]
-	return ok && i.Logs[runID] >= n
+	return ok && i.Logs[runID] == n
 }
 
 // Open are the runs that have not ended as far as the index knows, the oldest first.

@@ -174,12 +174,12 @@ func (b *Bus) WatchNewRuns(ctx context.Context) (<-chan string, error) {
 }
 
 // coalesce passes values on, each that already waits once, and closes out when in is closed.
-func coalesce(in <-chan string, out chan<- string) {
+func coalesce[T comparable](in <-chan T, out chan<- T) {
 	defer close(out)
-	var waiting []string
+	var waiting []T
 	for {
-		var to chan<- string
-		var first string
+		var to chan<- T
+		var first T
 		if len(waiting) > 0 {
 			to, first = out, waiting[0]
 		}

@@ -307,7 +307,7 @@ func TestRestart(t *testing.T) {
 	receive(t, ctx, published)
 	reports := must[<-chan ReportDelivery](t)(b.Reports(ctx))
 	check(t, receive(t, ctx, reports).Ack())
-	cancels := must[<-chan string](t)(b.WatchCancels(ctx))
+	cancels := must[<-chan Cancelled](t)(b.WatchCancels(ctx))
 	password := must[login](t)(ensureLogin(s.CredentialsFile(), "coordinator"))
 
 	c.Port = s.port()
@@ -355,8 +355,8 @@ func TestRestart(t *testing.T) {
 	if got := must[[]byte](t)(b.Checkpoint(ctx, "RUN1")); string(got) != "state" {
 		t.Errorf("checkpoint is %q", got)
 	}
-	check(t, b.PublishCancel(ctx, "RUN1"))
-	if got := receive(t, ctx, cancels); got != "RUN1" {
-		t.Errorf("cancelled %s", got)
+	check(t, b.PublishCancel(ctx, "RUN1", 0))
+	if got := receive(t, ctx, cancels); got != (Cancelled{RunID: "RUN1"}) {
+		t.Errorf("cancelled %v", got)
 	}
 }

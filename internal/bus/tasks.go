@@ -44,7 +44,7 @@ func (b *Bus) Release(ctx context.Context, pool string, task *dispatchv1.Task) e
 	header := nats.Header{}
 	traceContext.Inject(ctx, propagation.HeaderCarrier(header))
 	return failpoint.Around(ctx, failpoint.ReleaseTask, func() error {
-		return b.publish(ctx, what, taskSubject+pool+"."+task.GetRunId(), id, header, data)
+		return b.publish(ctx, what, taskSubject+pool+"."+lifeOf(task.GetRunId(), task.GetLife()), id, header, data)
 	})
 }
 
@@ -241,8 +241,16 @@ func (d *Delivery) name() string {
 	return fmt.Sprintf("task %s of %s in run %s", d.Task.GetTaskId(), d.Task.GetStage(), d.Task.GetRunId())
 }
 
-// PurgeTasks removes a run's tasks from all queues; workers that hold one keep it.
-func (b *Bus) PurgeTasks(ctx context.Context, runID string) error {
+// lifeOf names one life of a run in a subject: that one is cancelled must not touch the next.
+func lifeOf(runID string, life uint32) string {
+	if life == 0 {
+		return runID
+	}
+	return fmt.Sprintf("%s_%d", runID, life)
+}
+
+// PurgeTasks removes the tasks of one life of a run from all queues; workers that hold one keep it.
+func (b *Bus) PurgeTasks(ctx context.Context, runID string, life uint32) error {
 	what := "remove the waiting tasks of run " + runID
 	if err := token("run id", runID); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -252,7 +260,7 @@ func (b *Bus) PurgeTasks(ctx context.Context, runID string) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return b.request(ctx, what, func(ctx context.Context) error {
-		return s.Purge(ctx, jetstream.WithPurgeSubject(taskSubject+"*."+runID))
+		return s.Purge(ctx, jetstream.WithPurgeSubject(taskSubject+"*."+lifeOf(runID, life)))
 	})
 }
 

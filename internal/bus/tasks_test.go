@@ -192,8 +192,8 @@ func TestPurgeTasks(t *testing.T) {
 	check(t, b.Release(ctx, "other", task("RUN1", "t4", 1)))
 	check(t, b.Release(ctx, "default", task("RUN2", "t1", 1)))
 	held := must[*Delivery](t)(source.Next(ctx))
-	check(t, b.PurgeTasks(ctx, "RUN1"))
-	check(t, b.PurgeTasks(ctx, "RUN1"))
+	check(t, b.PurgeTasks(ctx, "RUN1", 0))
+	check(t, b.PurgeTasks(ctx, "RUN1", 0))
 	d := must[*Delivery](t)(source.Next(ctx))
 	if d.Task.GetRunId() != "RUN2" {
 		t.Errorf("got %v", d.Task)
@@ -288,10 +288,10 @@ func TestCancels(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(testContext(t))
 	b := setup(t)
-	cancels := must[<-chan string](t)(b.WatchCancels(ctx))
-	check(t, b.PublishCancel(ctx, "RUN1"))
-	if got := receive(t, ctx, cancels); got != "RUN1" {
-		t.Errorf("cancelled %s", got)
+	cancels := must[<-chan Cancelled](t)(b.WatchCancels(ctx))
+	check(t, b.PublishCancel(ctx, "RUN1", 0))
+	if got := receive(t, ctx, cancels); got != (Cancelled{RunID: "RUN1"}) {
+		t.Errorf("cancelled %v", got)
 	}
 	cancel()
 	closed(t, testContext(t), cancels)

@@ -363,7 +363,9 @@ type Run struct {
 	// What would be built, of a request with validate_only; empty otherwise (see ListStages).
 	PlannedStages []*Stage `protobuf:"bytes,17,rep,name=planned_stages,json=plannedStages,proto3" json:"planned_stages,omitempty"`
 	// A request with validate_only: it reads new files to say what would be built, commits nothing and publishes nothing.
-	DryRun        bool `protobuf:"varint,18,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,18,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// How often the run was resumed after it had failed or was cancelled.
+	Resumes       int32 `protobuf:"varint,20,opt,name=resumes,proto3" json:"resumes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -522,6 +524,13 @@ func (x *Run) GetDryRun() bool {
 		return x.DryRun
 	}
 	return false
+}
+
+func (x *Run) GetResumes() int32 {
+	if x != nil {
+		return x.Resumes
+	}
+	return 0
 }
 
 // RunCounts sums up a run.
@@ -1544,6 +1553,331 @@ func (x *CancelRunRequest) GetName() string {
 	return ""
 }
 
+type CancelRunsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in ListRunsRequest; it must not be empty. Runs that have ended are passed over. For example:
+	// state = RUNNING AND trigger = BACKFILL
+	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Only say which runs would be cancelled.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRunsRequest) Reset() {
+	*x = CancelRunsRequest{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRunsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRunsRequest) ProtoMessage() {}
+
+func (x *CancelRunsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRunsRequest.ProtoReflect.Descriptor instead.
+func (*CancelRunsRequest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CancelRunsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *CancelRunsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+type CancelRunsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The runs that were asked to stop, the newest first.
+	Runs []*Run `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	// Those that the filter picks and that could not be.
+	Refused       []*RefusedRun `protobuf:"bytes,2,rep,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRunsResponse) Reset() {
+	*x = CancelRunsResponse{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRunsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRunsResponse) ProtoMessage() {}
+
+func (x *CancelRunsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRunsResponse.ProtoReflect.Descriptor instead.
+func (*CancelRunsResponse) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CancelRunsResponse) GetRuns() []*Run {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+func (x *CancelRunsResponse) GetRefused() []*RefusedRun {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+type ResumeRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRunRequest) Reset() {
+	*x = ResumeRunRequest{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRunRequest) ProtoMessage() {}
+
+func (x *ResumeRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRunRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRunRequest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ResumeRunRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ResumeRunsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in ListRunsRequest; it must not be empty. Runs that neither failed nor were cancelled are passed over. For example:
+	// state = FAILED AND flow = "flows/daily"
+	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Only say which runs would be resumed.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRunsRequest) Reset() {
+	*x = ResumeRunsRequest{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRunsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRunsRequest) ProtoMessage() {}
+
+func (x *ResumeRunsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRunsRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRunsRequest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ResumeRunsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ResumeRunsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+type ResumeRunsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The runs that were resumed, the newest first.
+	Runs []*Run `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	// Those that the filter picks and that could not be. Of several that write the same tables only the newest is resumed.
+	Refused       []*RefusedRun `protobuf:"bytes,2,rep,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRunsResponse) Reset() {
+	*x = ResumeRunsResponse{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRunsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRunsResponse) ProtoMessage() {}
+
+func (x *ResumeRunsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRunsResponse.ProtoReflect.Descriptor instead.
+func (*ResumeRunsResponse) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ResumeRunsResponse) GetRuns() []*Run {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+func (x *ResumeRunsResponse) GetRefused() []*RefusedRun {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+// RefusedRun is a run that could not be cancelled or resumed.
+type RefusedRun struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// runs/{ulid}
+	Run   string   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	State RunState `protobuf:"varint,2,opt,name=state,proto3,enum=shoplake.v1.RunState" json:"state,omitempty"`
+	// Why not, and what to do instead.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusedRun) Reset() {
+	*x = RefusedRun{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusedRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusedRun) ProtoMessage() {}
+
+func (x *RefusedRun) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusedRun.ProtoReflect.Descriptor instead.
+func (*RefusedRun) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RefusedRun) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *RefusedRun) GetState() RunState {
+	if x != nil {
+		return x.State
+	}
+	return RunState_RUN_STATE_UNSPECIFIED
+}
+
+func (x *RefusedRun) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type ListStagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// runs/{ulid}
@@ -1554,7 +1888,7 @@ type ListStagesRequest struct {
 
 func (x *ListStagesRequest) Reset() {
 	*x = ListStagesRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[12]
+	mi := &file_shoplake_v1_run_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1900,7 @@ func (x *ListStagesRequest) String() string {
 func (*ListStagesRequest) ProtoMessage() {}
 
 func (x *ListStagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[12]
+	mi := &file_shoplake_v1_run_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1913,7 @@ func (x *ListStagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStagesRequest.ProtoReflect.Descriptor instead.
 func (*ListStagesRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListStagesRequest) GetParent() string {
@@ -1598,7 +1932,7 @@ type ListStagesResponse struct {
 
 func (x *ListStagesResponse) Reset() {
 	*x = ListStagesResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[13]
+	mi := &file_shoplake_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1944,7 @@ func (x *ListStagesResponse) String() string {
 func (*ListStagesResponse) ProtoMessage() {}
 
 func (x *ListStagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[13]
+	mi := &file_shoplake_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1957,7 @@ func (x *ListStagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStagesResponse.ProtoReflect.Descriptor instead.
 func (*ListStagesResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListStagesResponse) GetStages() []*Stage {
@@ -1646,7 +1980,7 @@ type ListTasksRequest struct {
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[14]
+	mi := &file_shoplake_v1_run_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1992,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[14]
+	mi := &file_shoplake_v1_run_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +2005,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListTasksRequest) GetParent() string {
@@ -1705,7 +2039,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[15]
+	mi := &file_shoplake_v1_run_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +2051,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[15]
+	mi := &file_shoplake_v1_run_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +2064,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -1758,7 +2092,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[16]
+	mi := &file_shoplake_v1_run_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +2104,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[16]
+	mi := &file_shoplake_v1_run_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +2117,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchRunRequest) GetName() string {
@@ -1814,7 +2148,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[17]
+	mi := &file_shoplake_v1_run_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +2160,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[17]
+	mi := &file_shoplake_v1_run_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +2173,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{17}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchRunResponse) GetSequence() uint64 {
@@ -1867,7 +2201,7 @@ var File_shoplake_v1_run_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x15shoplake/v1/run.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19shoplake/v1/run_log.proto\"\xc5\x05\n" +
+	"\x15shoplake/v1/run.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19shoplake/v1/run_log.proto\"\xdf\x05\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04flow\x18\x02 \x01(\tR\x04flow\x12+\n" +
@@ -1890,7 +2224,8 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x11published_version\x18\x0f \x01(\x03R\x10publishedVersion\x12\x18\n" +
 	"\anotices\x18\x10 \x03(\tR\anotices\x129\n" +
 	"\x0eplanned_stages\x18\x11 \x03(\v2\x12.shoplake.v1.StageR\rplannedStages\x12\x17\n" +
-	"\adry_run\x18\x12 \x01(\bR\x06dryRun\"\xe2\x01\n" +
+	"\adry_run\x18\x12 \x01(\bR\x06dryRun\x12\x18\n" +
+	"\aresumes\x18\x14 \x01(\x05R\aresumes\"\xe2\x01\n" +
 	"\tRunCounts\x12\x16\n" +
 	"\x06stages\x18\x01 \x01(\x05R\x06stages\x12\x1f\n" +
 	"\vstages_done\x18\x02 \x01(\x05R\n" +
@@ -1993,7 +2328,28 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x04runs\x18\x01 \x03(\v2\x10.shoplake.v1.RunR\x04runs\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"E\n" +
 	"\x10CancelRunRequest\x121\n" +
-	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^runs/[0-9A-Za-z]{26}$R\x04name\"J\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^runs/[0-9A-Za-z]{26}$R\x04name\"\\\n" +
+	"\x11CancelRunsRequest\x12\"\n" +
+	"\x06filter\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80 R\x06filter\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"m\n" +
+	"\x12CancelRunsResponse\x12$\n" +
+	"\x04runs\x18\x01 \x03(\v2\x10.shoplake.v1.RunR\x04runs\x121\n" +
+	"\arefused\x18\x02 \x03(\v2\x17.shoplake.v1.RefusedRunR\arefused\"E\n" +
+	"\x10ResumeRunRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^runs/[0-9A-Za-z]{26}$R\x04name\"\\\n" +
+	"\x11ResumeRunsRequest\x12\"\n" +
+	"\x06filter\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80 R\x06filter\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"m\n" +
+	"\x12ResumeRunsResponse\x12$\n" +
+	"\x04runs\x18\x01 \x03(\v2\x10.shoplake.v1.RunR\x04runs\x121\n" +
+	"\arefused\x18\x02 \x03(\v2\x17.shoplake.v1.RefusedRunR\arefused\"c\n" +
+	"\n" +
+	"RefusedRun\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12+\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x15.shoplake.v1.RunStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"J\n" +
 	"\x11ListStagesRequest\x125\n" +
 	"\x06parent\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^runs/[0-9A-Za-z]{26}$R\x06parent\"@\n" +
 	"\x12ListStagesResponse\x12*\n" +
@@ -2054,13 +2410,18 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x0eTRIGGER_MANUAL\x10\x01\x12\x14\n" +
 	"\x10TRIGGER_SCHEDULE\x10\x02\x12\x14\n" +
 	"\x10TRIGGER_BACKFILL\x10\x03\x12\x11\n" +
-	"\rTRIGGER_EVENT\x10\x042\x98\x05\n" +
+	"\rTRIGGER_EVENT\x10\x042\xf4\x06\n" +
 	"\n" +
 	"RunService\x12<\n" +
 	"\tSubmitRun\x12\x1d.shoplake.v1.SubmitRunRequest\x1a\x10.shoplake.v1.Run\x126\n" +
 	"\x06GetRun\x12\x1a.shoplake.v1.GetRunRequest\x1a\x10.shoplake.v1.Run\x12G\n" +
 	"\bListRuns\x12\x1c.shoplake.v1.ListRunsRequest\x1a\x1d.shoplake.v1.ListRunsResponse\x12<\n" +
 	"\tCancelRun\x12\x1d.shoplake.v1.CancelRunRequest\x1a\x10.shoplake.v1.Run\x12M\n" +
+	"\n" +
+	"CancelRuns\x12\x1e.shoplake.v1.CancelRunsRequest\x1a\x1f.shoplake.v1.CancelRunsResponse\x12<\n" +
+	"\tResumeRun\x12\x1d.shoplake.v1.ResumeRunRequest\x1a\x10.shoplake.v1.Run\x12M\n" +
+	"\n" +
+	"ResumeRuns\x12\x1e.shoplake.v1.ResumeRunsRequest\x1a\x1f.shoplake.v1.ResumeRunsResponse\x12M\n" +
 	"\n" +
 	"ListStages\x12\x1e.shoplake.v1.ListStagesRequest\x1a\x1f.shoplake.v1.ListStagesResponse\x12J\n" +
 	"\tListTasks\x12\x1d.shoplake.v1.ListTasksRequest\x1a\x1e.shoplake.v1.ListTasksResponse\x12I\n" +
@@ -2082,7 +2443,7 @@ func file_shoplake_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_shoplake_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_shoplake_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_shoplake_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_shoplake_v1_run_proto_goTypes = []any{
 	(RunState)(0),                 // 0: shoplake.v1.RunState
 	(StageState)(0),               // 1: shoplake.v1.StageState
@@ -2101,77 +2462,94 @@ var file_shoplake_v1_run_proto_goTypes = []any{
 	(*ListRunsRequest)(nil),       // 14: shoplake.v1.ListRunsRequest
 	(*ListRunsResponse)(nil),      // 15: shoplake.v1.ListRunsResponse
 	(*CancelRunRequest)(nil),      // 16: shoplake.v1.CancelRunRequest
-	(*ListStagesRequest)(nil),     // 17: shoplake.v1.ListStagesRequest
-	(*ListStagesResponse)(nil),    // 18: shoplake.v1.ListStagesResponse
-	(*ListTasksRequest)(nil),      // 19: shoplake.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),     // 20: shoplake.v1.ListTasksResponse
-	(*WatchRunRequest)(nil),       // 21: shoplake.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),      // 22: shoplake.v1.WatchRunResponse
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*ListRunLogsRequest)(nil),    // 25: shoplake.v1.ListRunLogsRequest
-	(*WatchRunLogsRequest)(nil),   // 26: shoplake.v1.WatchRunLogsRequest
-	(*ListRunLogsResponse)(nil),   // 27: shoplake.v1.ListRunLogsResponse
-	(*WatchRunLogsResponse)(nil),  // 28: shoplake.v1.WatchRunLogsResponse
+	(*CancelRunsRequest)(nil),     // 17: shoplake.v1.CancelRunsRequest
+	(*CancelRunsResponse)(nil),    // 18: shoplake.v1.CancelRunsResponse
+	(*ResumeRunRequest)(nil),      // 19: shoplake.v1.ResumeRunRequest
+	(*ResumeRunsRequest)(nil),     // 20: shoplake.v1.ResumeRunsRequest
+	(*ResumeRunsResponse)(nil),    // 21: shoplake.v1.ResumeRunsResponse
+	(*RefusedRun)(nil),            // 22: shoplake.v1.RefusedRun
+	(*ListStagesRequest)(nil),     // 23: shoplake.v1.ListStagesRequest
+	(*ListStagesResponse)(nil),    // 24: shoplake.v1.ListStagesResponse
+	(*ListTasksRequest)(nil),      // 25: shoplake.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),     // 26: shoplake.v1.ListTasksResponse
+	(*WatchRunRequest)(nil),       // 27: shoplake.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),      // 28: shoplake.v1.WatchRunResponse
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*ListRunLogsRequest)(nil),    // 31: shoplake.v1.ListRunLogsRequest
+	(*WatchRunLogsRequest)(nil),   // 32: shoplake.v1.WatchRunLogsRequest
+	(*ListRunLogsResponse)(nil),   // 33: shoplake.v1.ListRunLogsResponse
+	(*WatchRunLogsResponse)(nil),  // 34: shoplake.v1.WatchRunLogsResponse
 }
 var file_shoplake_v1_run_proto_depIdxs = []int32{
 	0,  // 0: shoplake.v1.Run.state:type_name -> shoplake.v1.RunState
 	4,  // 1: shoplake.v1.Run.trigger:type_name -> shoplake.v1.Trigger
-	23, // 2: shoplake.v1.Run.create_time:type_name -> google.protobuf.Timestamp
-	23, // 3: shoplake.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	23, // 4: shoplake.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	29, // 2: shoplake.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	29, // 3: shoplake.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	29, // 4: shoplake.v1.Run.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 5: shoplake.v1.Run.error:type_name -> shoplake.v1.RunError
 	6,  // 6: shoplake.v1.Run.counts:type_name -> shoplake.v1.RunCounts
 	8,  // 7: shoplake.v1.Run.planned_stages:type_name -> shoplake.v1.Stage
 	3,  // 8: shoplake.v1.RunError.class:type_name -> shoplake.v1.ErrorClass
 	1,  // 9: shoplake.v1.Stage.state:type_name -> shoplake.v1.StageState
-	24, // 10: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
-	24, // 11: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
-	23, // 12: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
-	23, // 13: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
+	30, // 10: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
+	30, // 11: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
+	29, // 12: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
+	29, // 13: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 14: shoplake.v1.Stage.error:type_name -> shoplake.v1.RunError
 	9,  // 15: shoplake.v1.Stage.planned:type_name -> shoplake.v1.PlannedPartition
-	23, // 16: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
-	23, // 17: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
+	29, // 16: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
+	29, // 17: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
 	11, // 18: shoplake.v1.Stage.failed_attempts:type_name -> shoplake.v1.Attempt
 	2,  // 19: shoplake.v1.Task.state:type_name -> shoplake.v1.TaskState
-	23, // 20: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
-	23, // 21: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
-	23, // 22: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
+	29, // 20: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
+	29, // 21: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
+	29, // 22: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 23: shoplake.v1.Task.error:type_name -> shoplake.v1.RunError
 	11, // 24: shoplake.v1.Task.tries:type_name -> shoplake.v1.Attempt
-	23, // 25: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
-	23, // 26: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	23, // 27: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	29, // 25: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
+	29, // 26: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	29, // 27: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 28: shoplake.v1.Attempt.error:type_name -> shoplake.v1.RunError
 	5,  // 29: shoplake.v1.ListRunsResponse.runs:type_name -> shoplake.v1.Run
-	8,  // 30: shoplake.v1.ListStagesResponse.stages:type_name -> shoplake.v1.Stage
-	10, // 31: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
-	5,  // 32: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
-	8,  // 33: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
-	12, // 34: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
-	13, // 35: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
-	14, // 36: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
-	16, // 37: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
-	17, // 38: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
-	19, // 39: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
-	21, // 40: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
-	25, // 41: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
-	26, // 42: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
-	5,  // 43: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
-	5,  // 44: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
-	15, // 45: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
-	5,  // 46: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
-	18, // 47: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
-	20, // 48: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
-	22, // 49: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
-	27, // 50: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
-	28, // 51: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
-	43, // [43:52] is the sub-list for method output_type
-	34, // [34:43] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	5,  // 30: shoplake.v1.CancelRunsResponse.runs:type_name -> shoplake.v1.Run
+	22, // 31: shoplake.v1.CancelRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
+	5,  // 32: shoplake.v1.ResumeRunsResponse.runs:type_name -> shoplake.v1.Run
+	22, // 33: shoplake.v1.ResumeRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
+	0,  // 34: shoplake.v1.RefusedRun.state:type_name -> shoplake.v1.RunState
+	8,  // 35: shoplake.v1.ListStagesResponse.stages:type_name -> shoplake.v1.Stage
+	10, // 36: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
+	5,  // 37: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
+	8,  // 38: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
+	12, // 39: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
+	13, // 40: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
+	14, // 41: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
+	16, // 42: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
+	17, // 43: shoplake.v1.RunService.CancelRuns:input_type -> shoplake.v1.CancelRunsRequest
+	19, // 44: shoplake.v1.RunService.ResumeRun:input_type -> shoplake.v1.ResumeRunRequest
+	20, // 45: shoplake.v1.RunService.ResumeRuns:input_type -> shoplake.v1.ResumeRunsRequest
+	23, // 46: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
+	25, // 47: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
+	27, // 48: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
+	31, // 49: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
+	32, // 50: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
+	5,  // 51: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
+	5,  // 52: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
+	15, // 53: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
+	5,  // 54: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
+	18, // 55: shoplake.v1.RunService.CancelRuns:output_type -> shoplake.v1.CancelRunsResponse
+	5,  // 56: shoplake.v1.RunService.ResumeRun:output_type -> shoplake.v1.Run
+	21, // 57: shoplake.v1.RunService.ResumeRuns:output_type -> shoplake.v1.ResumeRunsResponse
+	24, // 58: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
+	26, // 59: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
+	28, // 60: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
+	33, // 61: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
+	34, // 62: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
+	51, // [51:63] is the sub-list for method output_type
+	39, // [39:51] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_run_proto_init() }
@@ -2186,7 +2564,7 @@ func file_shoplake_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_run_proto_rawDesc), len(file_shoplake_v1_run_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   18,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,9 @@ const (
 	RunService_GetRun_FullMethodName       = "/shoplake.v1.RunService/GetRun"
 	RunService_ListRuns_FullMethodName     = "/shoplake.v1.RunService/ListRuns"
 	RunService_CancelRun_FullMethodName    = "/shoplake.v1.RunService/CancelRun"
+	RunService_CancelRuns_FullMethodName   = "/shoplake.v1.RunService/CancelRuns"
+	RunService_ResumeRun_FullMethodName    = "/shoplake.v1.RunService/ResumeRun"
+	RunService_ResumeRuns_FullMethodName   = "/shoplake.v1.RunService/ResumeRuns"
 	RunService_ListStages_FullMethodName   = "/shoplake.v1.RunService/ListStages"
 	RunService_ListTasks_FullMethodName    = "/shoplake.v1.RunService/ListTasks"
 	RunService_WatchRun_FullMethodName     = "/shoplake.v1.RunService/WatchRun"
@@ -44,6 +47,13 @@ type RunServiceClient interface {
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
 	// CancelRun asks a run to stop. What it has not committed leaves no trace in any table.
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*Run, error)
+	// CancelRuns asks every run that a filter picks to stop.
+	CancelRuns(ctx context.Context, in *CancelRunsRequest, opts ...grpc.CallOption) (*CancelRunsResponse, error)
+	// ResumeRun lets a run that failed or was cancelled go on: it does what it has not done, on the same pinned snapshots. That is
+	// refused where another run has changed its tables since: a new run then builds just what is stale.
+	ResumeRun(ctx context.Context, in *ResumeRunRequest, opts ...grpc.CallOption) (*Run, error)
+	// ResumeRuns resumes every run that a filter picks.
+	ResumeRuns(ctx context.Context, in *ResumeRunsRequest, opts ...grpc.CallOption) (*ResumeRunsResponse, error)
 	// ListStages returns the stages of a run in the order of their dependencies.
 	ListStages(ctx context.Context, in *ListStagesRequest, opts ...grpc.CallOption) (*ListStagesResponse, error)
 	// ListTasks returns the tasks of a stage. A stage may have 100,000: page through them.
@@ -98,6 +108,36 @@ func (c *runServiceClient) CancelRun(ctx context.Context, in *CancelRunRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Run)
 	err := c.cc.Invoke(ctx, RunService_CancelRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runServiceClient) CancelRuns(ctx context.Context, in *CancelRunsRequest, opts ...grpc.CallOption) (*CancelRunsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelRunsResponse)
+	err := c.cc.Invoke(ctx, RunService_CancelRuns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runServiceClient) ResumeRun(ctx context.Context, in *ResumeRunRequest, opts ...grpc.CallOption) (*Run, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Run)
+	err := c.cc.Invoke(ctx, RunService_ResumeRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runServiceClient) ResumeRuns(ctx context.Context, in *ResumeRunsRequest, opts ...grpc.CallOption) (*ResumeRunsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeRunsResponse)
+	err := c.cc.Invoke(ctx, RunService_ResumeRuns_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +226,13 @@ type RunServiceServer interface {
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
 	// CancelRun asks a run to stop. What it has not committed leaves no trace in any table.
 	CancelRun(context.Context, *CancelRunRequest) (*Run, error)
+	// CancelRuns asks every run that a filter picks to stop.
+	CancelRuns(context.Context, *CancelRunsRequest) (*CancelRunsResponse, error)
+	// ResumeRun lets a run that failed or was cancelled go on: it does what it has not done, on the same pinned snapshots. That is
+	// refused where another run has changed its tables since: a new run then builds just what is stale.
+	ResumeRun(context.Context, *ResumeRunRequest) (*Run, error)
+	// ResumeRuns resumes every run that a filter picks.
+	ResumeRuns(context.Context, *ResumeRunsRequest) (*ResumeRunsResponse, error)
 	// ListStages returns the stages of a run in the order of their dependencies.
 	ListStages(context.Context, *ListStagesRequest) (*ListStagesResponse, error)
 	// ListTasks returns the tasks of a stage. A stage may have 100,000: page through them.
@@ -217,6 +264,15 @@ func (UnimplementedRunServiceServer) ListRuns(context.Context, *ListRunsRequest)
 }
 func (UnimplementedRunServiceServer) CancelRun(context.Context, *CancelRunRequest) (*Run, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelRun not implemented")
+}
+func (UnimplementedRunServiceServer) CancelRuns(context.Context, *CancelRunsRequest) (*CancelRunsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelRuns not implemented")
+}
+func (UnimplementedRunServiceServer) ResumeRun(context.Context, *ResumeRunRequest) (*Run, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeRun not implemented")
+}
+func (UnimplementedRunServiceServer) ResumeRuns(context.Context, *ResumeRunsRequest) (*ResumeRunsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeRuns not implemented")
 }
 func (UnimplementedRunServiceServer) ListStages(context.Context, *ListStagesRequest) (*ListStagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListStages not implemented")
@@ -326,6 +382,60 @@ func _RunService_CancelRun_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RunService_CancelRuns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelRunsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).CancelRuns(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_CancelRuns_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).CancelRuns(ctx, req.(*CancelRunsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunService_ResumeRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).ResumeRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_ResumeRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).ResumeRun(ctx, req.(*ResumeRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunService_ResumeRuns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRunsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).ResumeRuns(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_ResumeRuns_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).ResumeRuns(ctx, req.(*ResumeRunsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RunService_ListStages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListStagesRequest)
 	if err := dec(in); err != nil {
@@ -424,6 +534,18 @@ var RunService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelRun",
 			Handler:    _RunService_CancelRun_Handler,
+		},
+		{
+			MethodName: "CancelRuns",
+			Handler:    _RunService_CancelRuns_Handler,
+		},
+		{
+			MethodName: "ResumeRun",
+			Handler:    _RunService_ResumeRun_Handler,
+		},
+		{
+			MethodName: "ResumeRuns",
+			Handler:    _RunService_ResumeRuns_Handler,
 		},
 		{
 			MethodName: "ListStages",

@@ -109,7 +109,10 @@ type FoldedRun struct {
 	StartTime        *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	EndTime          *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Another run overtook it.
-	Suspended     bool `protobuf:"varint,16,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	Suspended bool `protobuf:"varint,16,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// How often it was reopened, and when last.
+	Life          uint32                 `protobuf:"varint,17,opt,name=life,proto3" json:"life,omitempty"`
+	ReopenTime    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=reopen_time,json=reopenTime,proto3" json:"reopen_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -254,6 +257,20 @@ func (x *FoldedRun) GetSuspended() bool {
 		return x.Suspended
 	}
 	return false
+}
+
+func (x *FoldedRun) GetLife() uint32 {
+	if x != nil {
+		return x.Life
+	}
+	return 0
+}
+
+func (x *FoldedRun) GetReopenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReopenTime
+	}
+	return nil
 }
 
 // FoldedStage is one table's part of a run.
@@ -770,7 +787,7 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"Checkpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\fR\x05state\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\xf6\x05\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\xc7\x06\n" +
 	"\tFoldedRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1a\n" +
@@ -792,7 +809,10 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
 	"start_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1c\n" +
-	"\tsuspended\x18\x10 \x01(\bR\tsuspended\x1a9\n" +
+	"\tsuspended\x18\x10 \x01(\bR\tsuspended\x12\x12\n" +
+	"\x04life\x18\x11 \x01(\rR\x04life\x12;\n" +
+	"\vreopen_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"reopenTime\x1a9\n" +
 	"\vPinnedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xee\x06\n" +
@@ -899,33 +919,34 @@ var file_shoplake_dispatch_v1_checkpoint_proto_depIdxs = []int32{
 	9,  // 4: shoplake.dispatch.v1.FoldedRun.create_time:type_name -> google.protobuf.Timestamp
 	9,  // 5: shoplake.dispatch.v1.FoldedRun.start_time:type_name -> google.protobuf.Timestamp
 	9,  // 6: shoplake.dispatch.v1.FoldedRun.end_time:type_name -> google.protobuf.Timestamp
-	10, // 7: shoplake.dispatch.v1.FoldedStage.planned:type_name -> shoplake.dispatch.v1.StagePlanned
-	3,  // 8: shoplake.dispatch.v1.FoldedStage.tasks:type_name -> shoplake.dispatch.v1.FoldedTask
-	3,  // 9: shoplake.dispatch.v1.FoldedStage.check:type_name -> shoplake.dispatch.v1.FoldedTask
-	11, // 10: shoplake.dispatch.v1.FoldedStage.checking:type_name -> shoplake.dispatch.v1.StageChecking
-	7,  // 11: shoplake.dispatch.v1.FoldedStage.snapshots:type_name -> shoplake.dispatch.v1.FoldedStage.SnapshotsEntry
-	5,  // 12: shoplake.dispatch.v1.FoldedStage.failure:type_name -> shoplake.dispatch.v1.FoldedFailure
-	9,  // 13: shoplake.dispatch.v1.FoldedStage.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 14: shoplake.dispatch.v1.FoldedStage.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 15: shoplake.dispatch.v1.FoldedStage.former:type_name -> shoplake.dispatch.v1.FoldedTask
-	12, // 16: shoplake.dispatch.v1.FoldedTask.queued:type_name -> google.protobuf.Duration
-	12, // 17: shoplake.dispatch.v1.FoldedTask.running:type_name -> google.protobuf.Duration
-	9,  // 18: shoplake.dispatch.v1.FoldedTask.queue_time:type_name -> google.protobuf.Timestamp
-	9,  // 19: shoplake.dispatch.v1.FoldedTask.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 20: shoplake.dispatch.v1.FoldedTask.end_time:type_name -> google.protobuf.Timestamp
-	13, // 21: shoplake.dispatch.v1.FoldedTask.done:type_name -> shoplake.dispatch.v1.TaskSucceeded
-	5,  // 22: shoplake.dispatch.v1.FoldedTask.failure:type_name -> shoplake.dispatch.v1.FoldedFailure
-	4,  // 23: shoplake.dispatch.v1.FoldedTask.tries:type_name -> shoplake.dispatch.v1.FoldedAttempt
-	9,  // 24: shoplake.dispatch.v1.FoldedAttempt.release_time:type_name -> google.protobuf.Timestamp
-	9,  // 25: shoplake.dispatch.v1.FoldedAttempt.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 26: shoplake.dispatch.v1.FoldedAttempt.end_time:type_name -> google.protobuf.Timestamp
-	14, // 27: shoplake.dispatch.v1.FoldedAttempt.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	14, // 28: shoplake.dispatch.v1.FoldedFailure.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	9,  // 7: shoplake.dispatch.v1.FoldedRun.reopen_time:type_name -> google.protobuf.Timestamp
+	10, // 8: shoplake.dispatch.v1.FoldedStage.planned:type_name -> shoplake.dispatch.v1.StagePlanned
+	3,  // 9: shoplake.dispatch.v1.FoldedStage.tasks:type_name -> shoplake.dispatch.v1.FoldedTask
+	3,  // 10: shoplake.dispatch.v1.FoldedStage.check:type_name -> shoplake.dispatch.v1.FoldedTask
+	11, // 11: shoplake.dispatch.v1.FoldedStage.checking:type_name -> shoplake.dispatch.v1.StageChecking
+	7,  // 12: shoplake.dispatch.v1.FoldedStage.snapshots:type_name -> shoplake.dispatch.v1.FoldedStage.SnapshotsEntry
+	5,  // 13: shoplake.dispatch.v1.FoldedStage.failure:type_name -> shoplake.dispatch.v1.FoldedFailure
+	9,  // 14: shoplake.dispatch.v1.FoldedStage.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 15: shoplake.dispatch.v1.FoldedStage.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 16: shoplake.dispatch.v1.FoldedStage.former:type_name -> shoplake.dispatch.v1.FoldedTask
+	12, // 17: shoplake.dispatch.v1.FoldedTask.queued:type_name -> google.protobuf.Duration
+	12, // 18: shoplake.dispatch.v1.FoldedTask.running:type_name -> google.protobuf.Duration
+	9,  // 19: shoplake.dispatch.v1.FoldedTask.queue_time:type_name -> google.protobuf.Timestamp
+	9,  // 20: shoplake.dispatch.v1.FoldedTask.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 21: shoplake.dispatch.v1.FoldedTask.end_time:type_name -> google.protobuf.Timestamp
+	13, // 22: shoplake.dispatch.v1.FoldedTask.done:type_name -> shoplake.dispatch.v1.TaskSucceeded
+	5,  // 23: shoplake.dispatch.v1.FoldedTask.failure:type_name -> shoplake.dispatch.v1.FoldedFailure
+	4,  // 24: shoplake.dispatch.v1.FoldedTask.tries:type_name -> shoplake.dispatch.v1.FoldedAttempt
+	9,  // 25: shoplake.dispatch.v1.FoldedAttempt.release_time:type_name -> google.protobuf.Timestamp
+	9,  // 26: shoplake.dispatch.v1.FoldedAttempt.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 27: shoplake.dispatch.v1.FoldedAttempt.end_time:type_name -> google.protobuf.Timestamp
+	14, // 28: shoplake.dispatch.v1.FoldedAttempt.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	14, // 29: shoplake.dispatch.v1.FoldedFailure.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_checkpoint_proto_init() }

@@ -98,6 +98,7 @@ type RunEvent struct {
 	//	*RunEvent_Suspended
 	//	*RunEvent_Resumed
 	//	*RunEvent_StagePreviewed
+	//	*RunEvent_Reopened
 	Kind          isRunEvent_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -291,6 +292,15 @@ func (x *RunEvent) GetStagePreviewed() *StagePreviewed {
 	return nil
 }
 
+func (x *RunEvent) GetReopened() *RunReopened {
+	if x != nil {
+		if x, ok := x.Kind.(*RunEvent_Reopened); ok {
+			return x.Reopened
+		}
+	}
+	return nil
+}
+
 type isRunEvent_Kind interface {
 	isRunEvent_Kind()
 }
@@ -362,6 +372,10 @@ type RunEvent_StagePreviewed struct {
 	StagePreviewed *StagePreviewed `protobuf:"bytes,15,opt,name=stage_previewed,json=stagePreviewed,proto3,oneof"`
 }
 
+type RunEvent_Reopened struct {
+	Reopened *RunReopened `protobuf:"bytes,20,opt,name=reopened,proto3,oneof"`
+}
+
 func (*RunEvent_Submitted) isRunEvent_Kind() {}
 
 func (*RunEvent_Started) isRunEvent_Kind() {}
@@ -393,6 +407,8 @@ func (*RunEvent_Suspended) isRunEvent_Kind() {}
 func (*RunEvent_Resumed) isRunEvent_Kind() {}
 
 func (*RunEvent_StagePreviewed) isRunEvent_Kind() {}
+
+func (*RunEvent_Reopened) isRunEvent_Kind() {}
 
 type RunSubmitted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1561,6 +1577,43 @@ func (x *RunResumed) GetPinned() map[string]int64 {
 	return nil
 }
 
+// RunReopened says that a run that failed or was cancelled is to do what it has not done, on the same pinned snapshots.
+type RunReopened struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunReopened) Reset() {
+	*x = RunReopened{}
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunReopened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunReopened) ProtoMessage() {}
+
+func (x *RunReopened) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunReopened.ProtoReflect.Descriptor instead.
+func (*RunReopened) Descriptor() ([]byte, []int) {
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{19}
+}
+
 type RunFinished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name of a value of shoplake.v1.RunState.
@@ -1575,7 +1628,7 @@ type RunFinished struct {
 
 func (x *RunFinished) Reset() {
 	*x = RunFinished{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1640,7 @@ func (x *RunFinished) String() string {
 func (*RunFinished) ProtoMessage() {}
 
 func (x *RunFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1653,7 @@ func (x *RunFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFinished.ProtoReflect.Descriptor instead.
 func (*RunFinished) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{19}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunFinished) GetState() string {
@@ -1656,7 +1709,7 @@ type Published struct {
 
 func (x *Published) Reset() {
 	*x = Published{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1721,7 @@ func (x *Published) String() string {
 func (*Published) ProtoMessage() {}
 
 func (x *Published) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1734,7 @@ func (x *Published) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Published.ProtoReflect.Descriptor instead.
 func (*Published) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{20}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Published) GetVersion() uint64 {
@@ -1750,7 +1803,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1815,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1828,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{21}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WorkerStatus) GetProtocolVersion() uint32 {
@@ -1876,7 +1929,8 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"$shoplake/dispatch/v1/run_event.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fshoplake/dispatch/v1/task.proto\"n\n" +
 	"\tRunEvents\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x126\n" +
-	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\"\xc6\t\n" +
+	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\"\x87\n" +
+	"\n" +
 	"\bRunEvent\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12B\n" +
 	"\tsubmitted\x18\x02 \x01(\v2\".shoplake.dispatch.v1.RunSubmittedH\x00R\tsubmitted\x12<\n" +
@@ -1898,7 +1952,8 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"publishing\x12B\n" +
 	"\tsuspended\x18\x10 \x01(\v2\".shoplake.dispatch.v1.RunSuspendedH\x00R\tsuspended\x12<\n" +
 	"\aresumed\x18\x11 \x01(\v2 .shoplake.dispatch.v1.RunResumedH\x00R\aresumed\x12O\n" +
-	"\x0fstage_previewed\x18\x0f \x01(\v2$.shoplake.dispatch.v1.StagePreviewedH\x00R\x0estagePreviewedB\x06\n" +
+	"\x0fstage_previewed\x18\x0f \x01(\v2$.shoplake.dispatch.v1.StagePreviewedH\x00R\x0estagePreviewed\x12?\n" +
+	"\breopened\x18\x14 \x01(\v2!.shoplake.dispatch.v1.RunReopenedH\x00R\breopenedB\x06\n" +
 	"\x04kind\"\xae\x02\n" +
 	"\fRunSubmitted\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12\x18\n" +
@@ -2008,7 +2063,8 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\x06pinned\x18\x02 \x03(\v2,.shoplake.dispatch.v1.RunResumed.PinnedEntryR\x06pinned\x1a9\n" +
 	"\vPinnedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb8\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\r\n" +
+	"\vRunReopened\"\xb8\x01\n" +
 	"\vRunFinished\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12+\n" +
 	"\x11published_version\x18\x02 \x01(\x04R\x10publishedVersion\x126\n" +
@@ -2056,7 +2112,7 @@ func file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP() []byte {
 	return file_shoplake_dispatch_v1_run_event_proto_rawDescData
 }
 
-var file_shoplake_dispatch_v1_run_event_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_shoplake_dispatch_v1_run_event_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	(*RunEvents)(nil),             // 0: shoplake.dispatch.v1.RunEvents
 	(*RunEvent)(nil),              // 1: shoplake.dispatch.v1.RunEvent
@@ -2077,56 +2133,58 @@ var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	(*RunPublishing)(nil),         // 16: shoplake.dispatch.v1.RunPublishing
 	(*RunSuspended)(nil),          // 17: shoplake.dispatch.v1.RunSuspended
 	(*RunResumed)(nil),            // 18: shoplake.dispatch.v1.RunResumed
-	(*RunFinished)(nil),           // 19: shoplake.dispatch.v1.RunFinished
-	(*Published)(nil),             // 20: shoplake.dispatch.v1.Published
-	(*WorkerStatus)(nil),          // 21: shoplake.dispatch.v1.WorkerStatus
-	nil,                           // 22: shoplake.dispatch.v1.RunStarted.PinnedEntry
-	nil,                           // 23: shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	nil,                           // 24: shoplake.dispatch.v1.RunResumed.PinnedEntry
-	nil,                           // 25: shoplake.dispatch.v1.Published.SnapshotsEntry
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(*TaskReport)(nil),            // 27: shoplake.dispatch.v1.TaskReport
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(ErrorClass)(0),               // 29: shoplake.dispatch.v1.ErrorClass
+	(*RunReopened)(nil),           // 19: shoplake.dispatch.v1.RunReopened
+	(*RunFinished)(nil),           // 20: shoplake.dispatch.v1.RunFinished
+	(*Published)(nil),             // 21: shoplake.dispatch.v1.Published
+	(*WorkerStatus)(nil),          // 22: shoplake.dispatch.v1.WorkerStatus
+	nil,                           // 23: shoplake.dispatch.v1.RunStarted.PinnedEntry
+	nil,                           // 24: shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	nil,                           // 25: shoplake.dispatch.v1.RunResumed.PinnedEntry
+	nil,                           // 26: shoplake.dispatch.v1.Published.SnapshotsEntry
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*TaskReport)(nil),            // 28: shoplake.dispatch.v1.TaskReport
+	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
+	(ErrorClass)(0),               // 30: shoplake.dispatch.v1.ErrorClass
 }
 var file_shoplake_dispatch_v1_run_event_proto_depIdxs = []int32{
 	1,  // 0: shoplake.dispatch.v1.RunEvents.events:type_name -> shoplake.dispatch.v1.RunEvent
-	26, // 1: shoplake.dispatch.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
+	27, // 1: shoplake.dispatch.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
 	2,  // 2: shoplake.dispatch.v1.RunEvent.submitted:type_name -> shoplake.dispatch.v1.RunSubmitted
 	3,  // 3: shoplake.dispatch.v1.RunEvent.started:type_name -> shoplake.dispatch.v1.RunStarted
 	5,  // 4: shoplake.dispatch.v1.RunEvent.stage_planned:type_name -> shoplake.dispatch.v1.StagePlanned
 	9,  // 5: shoplake.dispatch.v1.RunEvent.stage_up_to_date:type_name -> shoplake.dispatch.v1.StageUpToDate
-	27, // 6: shoplake.dispatch.v1.RunEvent.task:type_name -> shoplake.dispatch.v1.TaskReport
+	28, // 6: shoplake.dispatch.v1.RunEvent.task:type_name -> shoplake.dispatch.v1.TaskReport
 	10, // 7: shoplake.dispatch.v1.RunEvent.stage_checking:type_name -> shoplake.dispatch.v1.StageChecking
 	11, // 8: shoplake.dispatch.v1.RunEvent.stage_committing:type_name -> shoplake.dispatch.v1.StageCommitting
 	12, // 9: shoplake.dispatch.v1.RunEvent.stage_committed:type_name -> shoplake.dispatch.v1.StageCommitted
 	13, // 10: shoplake.dispatch.v1.RunEvent.stage_failed:type_name -> shoplake.dispatch.v1.StageFailed
 	15, // 11: shoplake.dispatch.v1.RunEvent.cancel_requested:type_name -> shoplake.dispatch.v1.CancelRequested
-	19, // 12: shoplake.dispatch.v1.RunEvent.finished:type_name -> shoplake.dispatch.v1.RunFinished
+	20, // 12: shoplake.dispatch.v1.RunEvent.finished:type_name -> shoplake.dispatch.v1.RunFinished
 	14, // 13: shoplake.dispatch.v1.RunEvent.stage_reset:type_name -> shoplake.dispatch.v1.StageReset
 	16, // 14: shoplake.dispatch.v1.RunEvent.publishing:type_name -> shoplake.dispatch.v1.RunPublishing
 	17, // 15: shoplake.dispatch.v1.RunEvent.suspended:type_name -> shoplake.dispatch.v1.RunSuspended
 	18, // 16: shoplake.dispatch.v1.RunEvent.resumed:type_name -> shoplake.dispatch.v1.RunResumed
 	8,  // 17: shoplake.dispatch.v1.RunEvent.stage_previewed:type_name -> shoplake.dispatch.v1.StagePreviewed
-	4,  // 18: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
-	22, // 19: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
-	6,  // 20: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	28, // 21: shoplake.dispatch.v1.StagePlanned.stage_timeout:type_name -> google.protobuf.Duration
-	28, // 22: shoplake.dispatch.v1.StagePlanned.timeout:type_name -> google.protobuf.Duration
-	6,  // 23: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	23, // 24: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	29, // 25: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	24, // 26: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
-	29, // 27: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	26, // 28: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
-	25, // 29: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
-	26, // 30: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
-	26, // 31: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	19, // 18: shoplake.dispatch.v1.RunEvent.reopened:type_name -> shoplake.dispatch.v1.RunReopened
+	4,  // 19: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
+	23, // 20: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
+	6,  // 21: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	29, // 22: shoplake.dispatch.v1.StagePlanned.stage_timeout:type_name -> google.protobuf.Duration
+	29, // 23: shoplake.dispatch.v1.StagePlanned.timeout:type_name -> google.protobuf.Duration
+	6,  // 24: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	24, // 25: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	30, // 26: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	25, // 27: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
+	30, // 28: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	27, // 29: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
+	26, // 30: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
+	27, // 31: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
+	27, // 32: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_run_event_proto_init() }
@@ -2152,6 +2210,7 @@ func file_shoplake_dispatch_v1_run_event_proto_init() {
 		(*RunEvent_Suspended)(nil),
 		(*RunEvent_Resumed)(nil),
 		(*RunEvent_StagePreviewed)(nil),
+		(*RunEvent_Reopened)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2159,7 +2218,7 @@ func file_shoplake_dispatch_v1_run_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_dispatch_v1_run_event_proto_rawDesc), len(file_shoplake_dispatch_v1_run_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -894,7 +894,9 @@ type Task struct {
 	// It gets all slots of its worker, and spills: an attempt ran out of memory.
 	Alone bool `protobuf:"varint,10,opt,name=alone,proto3" json:"alone,omitempty"`
 	// Bounds the attempt; nothing where unset.
-	Timeout       *durationpb.Duration `protobuf:"bytes,11,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout *durationpb.Duration `protobuf:"bytes,11,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// How often the run had been reopened: a cancel is of one life of a run, and leaves the tasks of the next alone.
+	Life          uint32 `protobuf:"varint,20,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1004,6 +1006,13 @@ func (x *Task) GetTimeout() *durationpb.Duration {
 		return x.Timeout
 	}
 	return nil
+}
+
+func (x *Task) GetLife() uint32 {
+	if x != nil {
+		return x.Life
+	}
+	return 0
 }
 
 // TaskReport is what a worker says of one attempt.
@@ -1683,7 +1692,7 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12;\n" +
 	"\vmodify_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"modifyTime\"\xef\x02\n" +
+	"modifyTime\"\x83\x03\n" +
 	"\x04Task\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x14\n" +
@@ -1697,7 +1706,8 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\x05slots\x18\t \x01(\x05R\x05slots\x12\x14\n" +
 	"\x05alone\x18\n" +
 	" \x01(\bR\x05alone\x123\n" +
-	"\atimeout\x18\v \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xeb\x04\n" +
+	"\atimeout\x18\v \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x12\n" +
+	"\x04life\x18\x14 \x01(\rR\x04life\"\xeb\x04\n" +
 	"\n" +
 	"TaskReport\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
