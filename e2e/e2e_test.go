@@ -24,6 +24,7 @@ import (
 type shop struct {
 	t       *testing.T
 	dir     string
+	log     *slog.Logger
 	nats    *bus.Server
 	conn    *grpc.ClientConn
 	runs    shoplakev1.RunServiceClient
@@ -56,20 +57,9 @@ func setup(t *testing.T, pipeline fs.FS, workers int) *shop {
 			t.Error(err)
 		}
 	})
+	s.log = log
 	for range workers {
-		w, err := worker.Start(t.Context(), worker.Config{
-			Bus: bus.Config{Server: s.nats}, Warehouse: s.path("lake"), Landing: s.path("landing"), ScratchDir: s.path("scratch"), MemoryLimit: 1 << 30, Log: log,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
-			defer cancel()
-			if err := w.Close(ctx); err != nil {
-				t.Error(err)
-			}
-		})
+		s.startWorker()
 	}
 	if s.conn, err = grpc.NewClient(cp.Address(), grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
 		t.Fatal(err)
@@ -78,6 +68,24 @@ func setup(t *testing.T, pipeline fs.FS, workers int) *shop {
 	s.runs, s.kpis, s.tables = shoplakev1.NewRunServiceClient(s.conn), shoplakev1.NewKpiServiceClient(s.conn), shoplakev1.NewTableServiceClient(s.conn)
 	s.sources, s.rows, s.health = shoplakev1.NewSourceServiceClient(s.conn), shoplakev1.NewQuarantineServiceClient(s.conn), shoplakev1.NewHealthServiceClient(s.conn)
 	return s
+}
+
+// startWorker starts a worker in this process.
+func (s *shop) startWorker() {
+	s.t.Helper()
+	w, err := worker.Start(s.t.Context(), worker.Config{
+		Bus: bus.Config{Server: s.nats}, Warehouse: s.path("lake"), Landing: s.path("landing"), ScratchDir: s.path("scratch"), MemoryLimit: 1 << 30, Log: s.log,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), 10*time.Second)
+		defer cancel()
+		if err := w.Close(ctx); err != nil {
+			s.t.Error(err)
+		}
+	})
 }
 
 // path is a folder or file of the shop.

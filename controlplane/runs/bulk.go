@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
@@ -95,26 +96,37 @@ func (h *Handler) ResumeRuns(ctx context.Context, r *shoplakev1.ResumeRunsReques
 	if err != nil {
 		return nil, err
 	}
-	response := &shoplakev1.ResumeRunsResponse{}
 	writes := map[string]string{} // who goes on and writes a table
-	for _, p := range all {
-		p.refusal = errors.Join(p.refusal, newerWrites(p, writes))
+	for i := range all {
+		p := &all[i]
 		if p.refusal == nil {
-			p.refusal = h.resume(ctx, &p, r.GetValidateOnly())
+			p.refusal = newerWrites(*p, writes)
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if p.refusal == nil {
+			p.refusal = h.Runs.View(ctx, p.id, h.whereLeft(ctx))
 		}
+		if p.refusal == nil {
+			for table := range p.tables {
+				writes[table] = p.id
+			}
+		}
+	}
+	if !r.GetValidateOnly() {
+		for i := range slices.Backward(all) { // the older first, so that those that had not begun wait for those that had
+			if p := &all[i]; p.refusal == nil {
+				p.refusal = h.resume(ctx, p)
+			}
+		}
+	}
+	response := &shoplakev1.ResumeRunsResponse{}
+	for _, p := range all {
 		if p.refusal != nil {
 			response.Refused = append(response.Refused, p.refused(p.refusal))
 			continue
 		}
-		for table := range p.tables {
-			writes[table] = p.id
-		}
 		response.Runs = append(response.Runs, p.run)
 	}
-	return response, nil
+	return response, ctx.Err()
 }
 
 // newerWrites refuses a run where a newer one that goes on writes one of its tables.
@@ -127,10 +139,7 @@ func newerWrites(p picked, writes map[string]string) error {
 	return nil
 }
 
-func (h *Handler) resume(ctx context.Context, p *picked, validateOnly bool) error {
-	if validateOnly {
-		return h.Runs.View(ctx, p.id, func(s *State) error { return errors.Join(s.resumable(), h.whereLeft(ctx)(s)) })
-	}
+func (h *Handler) resume(ctx context.Context, p *picked) error {
 	err := h.Runs.Resume(ctx, p.id, h.whereLeft(ctx))
 	if err == nil {
 		p.run, err = h.run(ctx, p.id)

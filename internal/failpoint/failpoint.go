@@ -56,7 +56,7 @@ func Append(kind string) Step { return Step("append." + kind) }
 
 // appended are the kinds of events, in the order of a run.
 var appended = []string{"submitted", "started", "stage_planned", "stage_up_to_date", "task", "stage_checking", "stage_committing", "stage_committed",
-	"stage_reset", "stage_failed", "stage_previewed", "cancel_requested", "suspended", "resumed", "publishing", "finished"}
+	"stage_reset", "stage_failed", "stage_previewed", "cancel_requested", "suspended", "resumed", "reopened", "publishing", "finished"}
 
 // Points are the names of all points.
 func Points() []string {
