@@ -166,7 +166,7 @@ func (c Config) options(refused *refusals, link *link) (string, []nats.Option, e
 	file := c.CredentialsFile
 	if c.Server != nil {
 		where = c.Server.URL()
-		opts = append(opts, nats.InProcessServer(c.Server.server))
+		opts = append(opts, nats.InProcessServer(c.Server))
 		if file == "" {
 			file = c.Server.CredentialsFile()
 		}

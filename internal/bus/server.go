@@ -43,12 +43,21 @@ const DefaultSyncInterval = 10 * time.Second
 // serverStart is how long the server may take to recover its streams and listen.
 const serverStart = 2 * time.Minute
 
+// unlimitedStore is more than any disk holds.
+const unlimitedStore = 1 << 60
+
 // Server is an embedded NATS server with JetStream.
 type Server struct {
-	server      *server.Server
+	options     *server.Options
+	log         serverLog
 	credentials string
 	unlock      func()
 	close       sync.Once
+	stopKeeping context.CancelFunc
+	kept        chan struct{}
+
+	mu     sync.Mutex
+	server *server.Server // another one after each restart
 }
 
 // login is what the embedded server's credentials file holds.
@@ -80,6 +89,9 @@ func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	s.unlock = unlock
+	keeping, stop := context.WithCancel(context.Background())
+	s.stopKeeping, s.kept = stop, make(chan struct{})
+	go s.keep(keeping)
 	return s, nil
 }
 
@@ -98,15 +110,17 @@ func startServer(ctx context.Context, c ServerConfig, host string) (*Server, err
 	if interval == 0 {
 		interval = DefaultSyncInterval
 	}
-	ns, err := server.NewServer(&server.Options{
-		ServerName:             "shoplake",
-		Host:                   host,
-		Port:                   c.Port,
-		DontListen:             c.InProcessOnly,
-		NoSigs:                 true,
-		MaxPayload:             MaxPayload,
-		JetStream:              true,
-		StoreDir:               c.StoreDir,
+	s := &Server{credentials: file, log: serverLog{fatal: make(chan string, 1), stuck: make(chan string, 1)}, options: &server.Options{
+		ServerName: "shoplake",
+		Host:       host,
+		Port:       c.Port,
+		DontListen: c.InProcessOnly,
+		NoSigs:     true,
+		MaxPayload: MaxPayload,
+		JetStream:  true,
+		StoreDir:   c.StoreDir,
+		// The disk is the limit. By default it would be measured once, at the start: a disk that is full then would be so for ever.
+		JetStreamMaxStore:      unlimitedStore,
 		SyncAlways:             c.SyncAlways,
 		SyncInterval:           interval,
 		DisableJetStreamBanner: true,
@@ -114,18 +128,29 @@ func startServer(ctx context.Context, c ServerConfig, host string) (*Server, err
 			{Username: coordinator.User, Password: coordinator.Password},
 			{Username: worker.User, Password: worker.Password, Permissions: workerPermissions()},
 		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("set up the embedded NATS server in %s: %w", c.StoreDir, err)
+	}}
+	if err := s.start(ctx); err != nil {
+		return nil, err
 	}
-	log := serverLog{fatal: make(chan string, 1)}
-	ns.SetLogger(log, false, false)
-	s := &Server{server: ns, credentials: file}
+	return s, nil
+}
+
+// start starts the server, and waits until it can be used.
+func (s *Server) start(ctx context.Context) error {
+	o := s.options
+	ns, err := server.NewServer(o.Clone())
+	if err != nil {
+		return fmt.Errorf("set up the embedded NATS server in %s: %w", o.StoreDir, err)
+	}
+	ns.SetLogger(s.log, false, false)
+	s.mu.Lock()
+	s.server = ns
+	s.mu.Unlock()
 	go ns.Start()
 	for deadline := time.Now().Add(serverStart); !ns.ReadyForConnections(100 * time.Millisecond); {
 		var why error
 		select {
-		case fatal := <-log.fatal:
+		case fatal := <-s.log.fatal:
 			why = errors.New(fatal)
 		case <-ctx.Done():
 			why = ctx.Err()
@@ -136,21 +161,33 @@ func startServer(ctx context.Context, c ServerConfig, host string) (*Server, err
 		}
 		if why != nil {
 			s.stop()
-			return nil, fmt.Errorf("start the embedded NATS server on %s port %d in %s: %w: check that the port is free and the folder can be written",
-				host, c.Port, c.StoreDir, why)
+			return fmt.Errorf("start the embedded NATS server on %s port %d in %s: %w: check that the port is free and the folder can be written",
+				o.Host, o.Port, o.StoreDir, why)
 		}
 	}
 	if !ns.JetStreamEnabled() {
 		s.stop()
-		return nil, fmt.Errorf("start the embedded NATS server in %s: JetStream is not available: check that the disk has room and can be written", c.StoreDir)
+		return fmt.Errorf("start the embedded NATS server in %s: JetStream is not available: check that the disk has room and can be written", o.StoreDir)
 	}
-	return s, nil
+	if !o.DontListen {
+		o.Port = s.port() // clients find it there again after a restart
+	}
+	return nil
 }
 
-// URL is where other processes reach the server; it holds no credentials.
-func (s *Server) URL() string { return s.server.ClientURL() }
+func (s *Server) running() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.server
+}
 
-func (s *Server) port() int { return s.server.Addr().(*net.TCPAddr).Port }
+// InProcessConn connects a client of this process.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.running().InProcessConn() }
+
+// URL is where other processes reach the server; it holds no credentials.
+func (s *Server) URL() string { return s.running().ClientURL() }
+
+func (s *Server) port() int { return s.running().Addr().(*net.TCPAddr).Port }
 
 // CredentialsFile is the file, readable by its owner only, that lets another process of the same user in with all rights.
 func (s *Server) CredentialsFile() string { return s.credentials }
@@ -163,14 +200,17 @@ func (s *Server) WorkerCredentialsFile() string {
 // Close stops the server, when everything that it acknowledged is written.
 func (s *Server) Close() {
 	s.close.Do(func() {
+		s.stopKeeping()
+		<-s.kept
 		s.stop()
 		s.unlock()
 	})
 }
 
 func (s *Server) stop() {
-	s.server.Shutdown()
-	s.server.WaitForShutdown()
+	ns := s.running()
+	ns.Shutdown()
+	ns.WaitForShutdown()
 }
 
 // ensureLogin reads a credentials file or makes one with a random password.
@@ -225,6 +265,8 @@ func credentials(file string) (nats.Option, error) {
 type serverLog struct {
 	// fatal gets the first reason for which the server cannot run; a server of its own process would exit.
 	fatal chan string
+	// stuck gets what the server could not write.
+	stuck chan string
 }
 
 func (serverLog) Noticef(format string, v ...any) {
@@ -237,8 +279,15 @@ func (serverLog) Warnf(format string, v ...any) {
 	}
 	slog.Warn(fmt.Sprintf(format, v...), "from", "nats-server")
 }
-func (serverLog) Errorf(format string, v ...any) {
-	slog.Error(fmt.Sprintf(format, v...), "from", "nats-server")
+func (l serverLog) Errorf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	slog.Error(text, "from", "nats-server")
+	if isStuck(text) {
+		select {
+		case l.stuck <- text:
+		default:
+		}
+	}
 }
 func (l serverLog) Fatalf(format string, v ...any) {
 	select {
