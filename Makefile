@@ -48,6 +48,10 @@ race: ## Test the packages with concurrency under the race detector
 model: ## Explore the model of a run much deeper than `make test` does
 	SHOPLAKE_MODEL_STATES=$${STATES:-150000} go test -v -timeout 60m -run 'TestExplore$$' ./controlplane/runs
 
+.PHONY: chaos
+chaos: ## Runs of the flow under kills, freezes, cuts, a lost NATS and full disks, each fail point twice; CHAOS_SEED=n lives one seed again
+	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),50) go test -count=1 -v -timeout 90m ./e2e/chaos
+
 .PHONY: bench
 bench: build ## Rows per second of each stage, beside bare DuckDB on the same files
 	go run ./bench $(BENCH_FLAGS)

@@ -1,0 +1,297 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+)
+
+const (
+	// seedsVariable is how many seeds are lived, seedVariable one to live again.
+	seedsVariable = "CHAOS_SEEDS"
+	seedVariable  = "CHAOS_SEED"
+	defaultSeeds  = 20
+	// atOnce is how many seeds are lived at the same time: most of a seed's time is waiting for leases to run out.
+	atOnce = 4
+)
+
+func TestChaos(t *testing.T) {
+	c := newTally()
+	if text := os.Getenv(seedVariable); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", seedVariable, err)
+		}
+		t.Run(text, func(t *testing.T) { live(t, c, seed) })
+		c.print(os.Stdout)
+		return
+	}
+	n := defaultSeeds
+	if text := os.Getenv(seedsVariable); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 {
+			t.Fatalf("%s=%s is no number of seeds", seedsVariable, text)
+		}
+	}
+	var seeds []uint64
+	for i := range n {
+		seeds = append(seeds, uint64(i))
+	}
+	liveAll(t, c, seeds)
+	if blocks := blocksOf(shots()); n >= len(blocks) {
+		// Each kill and freeze was armed by now. What never fired is tried again by seeds that arm the same.
+		for lap := uint64(1); lap <= 3 && len(c.unfired()) > 0 && !t.Failed(); lap++ {
+			seeds = nil
+			for i, block := range blocks {
+				if overlap(block, c.unfired()) {
+					seeds = append(seeds, uint64(i)+lap*uint64(len(blocks))*100)
+				}
+			}
+			liveAll(t, c, seeds)
+		}
+		for _, s := range c.unfired() {
+			t.Errorf("%v never fired", s)
+		}
+	}
+	c.print(os.Stdout)
+}
+
+func overlap(a, b []shot) bool {
+	for _, s := range a {
+		for _, other := range b {
+			if s == other {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// liveAll lives seeds, some at a time.
+func liveAll(t *testing.T, c *tally, seeds []uint64) {
+	todo := make(chan uint64)
+	var all sync.WaitGroup
+	for range atOnce {
+		all.Go(func() {
+			for seed := range todo {
+				t.Run(fmt.Sprint(seed), func(t *testing.T) { live(t, c, seed) })
+			}
+		})
+	}
+	for _, seed := range seeds {
+		todo <- seed
+	}
+	close(todo)
+	all.Wait()
+}
+
+// live lives a seed: the steps of a history, each followed by a run that is disturbed, and then looks whether all is as if
+// nobody had disturbed it.
+func live(t *testing.T, c *tally, seed uint64) {
+	number := int(seed % histories)
+	q := undisturbedOf(t, number)
+	rng := rand.New(rand.NewPCG(seed, 4))
+	s := open(t, c, seed, rng)
+	t.Logf("seed %d: history %d, armed %v", seed, number, s.shots)
+	for server := range s.conns {
+		s.under.Go(func() { s.read(server, q) })
+	}
+	for n, step := range historyOf(number) {
+		s.step(rng, n, step)
+		if t.Failed() {
+			return
+		}
+	}
+	s.disturbing.Wait()
+	s.wantInvariants(q)
+}
+
+// step drops files and runs the flow until the step is published, or has failed as it must.
+func (s *shop) step(rng *rand.Rand, n int, step step) {
+	step.drop(s.t, s.landing, n)
+	s.mu.Lock()
+	s.at.submitted = n + 1
+	s.mu.Unlock()
+	cancel := rng.IntN(6) == 0 && !step.fails
+	for try := 1; ; try++ {
+		disturbances := s.draw(rng)
+		s.note("step %d, %s: %v", n+1, step.name, disturbances)
+		run := s.run(disturbances, cancel)
+		if run == nil {
+			return
+		}
+		s.note("%s ended as %v: %v", run.GetName(), run.GetState(), run.GetError())
+		s.tally.count(func(c *tally) { c.runs[strings.TrimPrefix(run.GetState().String(), "RUN_STATE_")]++ })
+		refused := run.GetState() == shoplakev1.RunState_RUN_STATE_FAILED && run.GetError().GetClass() == shoplakev1.ErrorClass_ERROR_CLASS_BAD_DATA
+		switch {
+		case step.fails && refused && strings.Contains(run.GetError().GetMessage(), "amount_small"):
+			return
+		case run.GetState() == shoplakev1.RunState_RUN_STATE_SUCCEEDED && !step.fails:
+			s.mu.Lock()
+			s.at.published = n + 1
+			s.mu.Unlock()
+			return
+		case run.GetState() == shoplakev1.RunState_RUN_STATE_CANCELLED && cancel:
+			cancel = false
+		case run.GetState() == shoplakev1.RunState_RUN_STATE_FAILED && s.failureAllowed():
+		default:
+			s.problem("step %d, %s: %s ended as %v: %v", n+1, step.name, run.GetName(), run.GetState(), run.GetError())
+			s.t.FailNow()
+		}
+		if try == 8 {
+			s.problem("step %d, %s is not done after %d runs", n+1, step.name, try)
+			s.t.FailNow()
+		}
+		s.disturbing.Wait()
+	}
+}
+
+func (s *shop) failureAllowed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mayFail
+}
+
+// run submits a run, and watches it to its end through all control planes.
+func (s *shop) run(disturbances []disturbance, cancel bool) *shoplakev1.Run {
+	ctx, stop := context.WithTimeout(s.ctx, patience)
+	defer stop()
+	ended := make(chan struct{})
+	defer close(ended)
+	for _, d := range disturbances {
+		s.arm(d, ended)
+	}
+	request := &shoplakev1.SubmitRunRequest{Flow: "flows/daily", RequestId: uuid.NewString()}
+	name := s.submit(ctx, request)
+	if name == "" {
+		return nil
+	}
+	s.logs.Add(name)
+	if cancel {
+		next := s.next("stage/silver.sales/RUNNING")
+		s.under.Go(func() {
+			select {
+			case <-next:
+				s.cancel(ctx, name)
+			case <-ended:
+			case <-ctx.Done():
+			}
+		})
+	}
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	result := make(chan *shoplakev1.Run, len(s.conns))
+	for server := range s.conns {
+		s.under.Go(func() { s.watch(watching, server, name, result) })
+	}
+	select {
+	case run := <-result:
+		return run
+	case <-ctx.Done():
+		s.problem("%s has not ended after %v", name, patience)
+		s.t.FailNow()
+		return nil
+	}
+}
+
+// submit asks one control plane after the other until one has the run. It is one request, however often it is made.
+func (s *shop) submit(ctx context.Context, request *shoplakev1.SubmitRunRequest) string {
+	for n := 0; ctx.Err() == nil; n++ {
+		one, cancel := context.WithTimeout(ctx, 3*time.Second)
+		run, err := shoplakev1.NewRunServiceClient(s.conns[n%len(s.conns)]).SubmitRun(one, request)
+		cancel()
+		if err == nil {
+			s.note("%s is submitted", run.GetName())
+			return run.GetName()
+		}
+		s.judge("submit a run", err)
+		s.pause(50 * time.Millisecond)
+	}
+	s.problem("no control plane takes a run: %v", ctx.Err())
+	s.t.FailNow()
+	return ""
+}
+
+// cancel asks for a run's end, until somebody heard it or the run has ended.
+func (s *shop) cancel(ctx context.Context, name string) {
+	s.tally.count(func(c *tally) { c.disturbances["a run is cancelled"]++ })
+	for n := 0; ctx.Err() == nil; n++ {
+		one, cancel := context.WithTimeout(ctx, 3*time.Second)
+		_, err := shoplakev1.NewRunServiceClient(s.conns[n%len(s.conns)]).CancelRun(one, &shoplakev1.CancelRunRequest{Name: name})
+		cancel()
+		if err == nil || status.Code(err) == codes.FailedPrecondition {
+			s.note("cancelled %s: %v", name, err)
+			return
+		}
+		s.judge("cancel a run", err)
+		s.pause(50 * time.Millisecond)
+	}
+}
+
+// judge refuses an error that no disturbance explains.
+func (s *shop) judge(doing string, err error) {
+	switch code := status.Code(err); code {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+	default:
+		if !s.failureAllowed() {
+			s.problem("%s: %v", doing, err)
+		}
+	}
+}
+
+// watch follows a run through one control plane, tells of each change, and sends the run when it has ended.
+func (s *shop) watch(ctx context.Context, server int, name string, result chan<- *shoplakev1.Run) {
+	states := map[string]string{}
+	tell := func(what, state string) {
+		if states[what] != state {
+			states[what] = state
+			s.happened(what + "/" + state)
+		}
+	}
+	for ctx.Err() == nil {
+		stream, err := shoplakev1.NewRunServiceClient(s.conns[server]).WatchRun(ctx, &shoplakev1.WatchRunRequest{Name: name})
+		for err == nil {
+			var change *shoplakev1.WatchRunResponse
+			if change, err = stream.Recv(); err != nil {
+				break
+			}
+			run := change.GetRun()
+			tell("run", strings.TrimPrefix(run.GetState().String(), "RUN_STATE_"))
+			for _, stage := range change.GetStages() {
+				tell("stage/"+stage.GetTable(), strings.TrimPrefix(stage.GetState().String(), "STAGE_STATE_"))
+			}
+			if run.GetEndTime() != nil {
+				result <- run
+				return
+			}
+		}
+		if ctx.Err() == nil {
+			s.judge("watch a run", err)
+			s.pause(100 * time.Millisecond)
+		}
+	}
+}
+
+func pipelineFolder(t testing.TB) string {
+	t.Helper()
+	folder, err := filepath.Abs("testdata/shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}

@@ -1,0 +1,112 @@
+//go:build unix
+
+package chaos
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+
+	"github.com/shoplake/shoplake/internal/failpoint"
+)
+
+// The actions of fail points.
+const (
+	kill    = "kill"
+	freeze  = "freeze"
+	fail    = "error"
+	noSpace = "enospc"
+)
+
+// shot is an action at a point.
+type shot struct{ point, action string }
+
+func (s shot) String() string { return s.point + "=" + s.action }
+
+// shots are a kill and a freeze at each point: the suite as a whole fires them all.
+func shots() []shot {
+	var all []shot
+	for _, action := range []string{kill, freeze} {
+		for _, point := range failpoint.Points() {
+			all = append(all, shot{point, action})
+		}
+	}
+	return all
+}
+
+// tally counts over all seeds what was done.
+type tally struct {
+	mu           sync.Mutex
+	armed, fired map[shot]int
+	disturbances map[string]int
+	runs         map[string]int // by how they ended
+	answers      int            // of readers
+}
+
+func newTally() *tally {
+	return &tally{armed: map[shot]int{}, fired: map[shot]int{}, disturbances: map[string]int{}, runs: map[string]int{}}
+}
+
+func (c *tally) count(f func(*tally)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(c)
+}
+
+// unfired are the kills and freezes that never happened.
+func (c *tally) unfired() []shot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(shots(), func(s shot) bool { return c.fired[s] > 0 })
+}
+
+// print tells all of it: each point with how often an action was armed there and how often it was taken.
+func (c *tally) print(out io.Writer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "POINT (armed/fired)\tKILL\tFREEZE\tERROR\tENOSPC")
+	for _, point := range failpoint.Points() {
+		fmt.Fprint(w, point)
+		for _, action := range []string{kill, freeze, fail, noSpace} {
+			s := shot{point, action}
+			fmt.Fprintf(w, "\t%d/%d", c.armed[s], c.fired[s])
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w, "\nDISTURBANCE\tTIMES")
+	for _, name := range slices.Sorted(maps.Keys(c.disturbances)) {
+		fmt.Fprintf(w, "%s\t%d\n", name, c.disturbances[name])
+	}
+	fmt.Fprintln(w, "\nRUNS\tTIMES")
+	for _, name := range slices.Sorted(maps.Keys(c.runs)) {
+		fmt.Fprintf(w, "%s\t%d\n", name, c.runs[name])
+	}
+	fmt.Fprintf(w, "answers to readers\t%d\n", c.answers)
+	w.Flush()
+}
+
+// shotsASeed is how many kills and freezes a seed arms.
+const shotsASeed = 3
+
+// blocksOf deals the shots out to seeds, a kill of one point beside a freeze of quite another.
+func blocksOf(all []shot) [][]shot {
+	n := (len(all) + shotsASeed - 1) / shotsASeed
+	blocks := make([][]shot, n)
+	for i, s := range all {
+		blocks[i%n] = append(blocks[i%n], s)
+	}
+	return blocks
+}
+
+// often holds the steps that every run does several times.
+var often = map[string]bool{"write.object": true, "release.task": true, "report.started": true, "report.succeeded": true, "write.parquet": true,
+	"ack.task": true, "ack.report": true, "commit.catalog": true, "commit.table": true, "lease.renew": true, "append.task": true,
+	"append.stage_planned": true, "append.stage_committing": true, "append.stage_committed": true}
+
+// pointStep is the step that a point lies before or after.
+func pointStep(point string) string { return point[:strings.LastIndexByte(point, '.')] }
