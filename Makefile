@@ -34,7 +34,7 @@ demo: build ## Make up data, run everything in one process, show the KPIs; ONCE=
 	$(BIN) demo $(if $(ONCE),--once) $(DEMO_FLAGS)
 
 .PHONY: test
-test: lint checkgenerate breaking unit race ## Everything that must hold: linters, generated code, tests, race detector
+test: lint checkgenerate checkdashboard breaking unit race ## Everything that must hold: linters, generated code, tests, race detector
 
 .PHONY: unit
 unit: ## Test the packages without concurrency of their own
@@ -87,6 +87,36 @@ checkgenerate: protos ## Fail where gen/ is not what api/ generates
 	rm -rf .build/fresh
 	$(TOOL) buf generate -o .build/fresh
 	diff -r .build/fresh/gen gen || { echo "gen/ is stale: run make generate and commit it"; exit 1; }
+
+# The page: its sources are TypeScript, what is built from them is committed, so that Go alone builds the program.
+WEB := controlplane/dashboard/web
+NPM := npm --prefix $(WEB)
+
+.PHONY: dashboard
+dashboard: protos $(WEB)/node_modules/.package-lock.json ## Generate the page's client from api/ and build the page (needs Node 20.19 or later)
+	rm -rf $(WEB)/src/gen
+	$(TOOL) buf generate --template buf.gen.dashboard.yaml
+	$(NPM) run --silent check
+	$(NPM) run --silent build
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	$(NPM) ci --no-audit --no-fund
+	touch $@
+
+.PHONY: checkdashboard
+checkdashboard: protos ## Fail where the page's committed files are not what its sources give; skipped without Node
+	@if ! node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null || ! command -v npm >/dev/null 2>&1; then \
+		echo "no Node 20 or later here: the page's files are not compared with its sources"; \
+	else $(MAKE) --no-print-directory comparedashboard; fi
+
+.PHONY: comparedashboard
+comparedashboard: $(WEB)/node_modules/.package-lock.json
+	rm -rf .build/dashboard && mkdir -p .build/dashboard
+	$(TOOL) buf generate --template buf.gen.dashboard.yaml -o .build/dashboard
+	diff -r .build/dashboard/$(WEB)/src/gen $(WEB)/src/gen || { echo "the page's client is stale: run make dashboard and commit it"; exit 1; }
+	$(NPM) run --silent check
+	OUT=$(CURDIR)/.build/dashboard/dist $(NPM) run --silent build
+	diff -r .build/dashboard/dist controlplane/dashboard/dist || { echo "the page is stale: run make dashboard and commit it"; exit 1; }
 
 .PHONY: breaking
 breaking: protos ## Fail where api/ breaks clients of the commit before

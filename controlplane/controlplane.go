@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/shoplake/shoplake/controlplane/alert"
+	"github.com/shoplake/shoplake/controlplane/dashboard"
 	"github.com/shoplake/shoplake/controlplane/flow"
 	"github.com/shoplake/shoplake/controlplane/health"
 	"github.com/shoplake/shoplake/controlplane/kpi"
@@ -149,7 +150,10 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 		return nil, err
 	}
 	opened = append(opened, func() { err = errors.Join(err, cp.measured.Unregister()) })
-	paths := map[string]server.Handler{}
+	paths, err := dashboard.Paths()
+	if err != nil {
+		return nil, err
+	}
 	if c.Metrics != nil {
 		paths["/metrics"] = c.Metrics
 	}

@@ -155,6 +155,8 @@ Where to look next, from another terminal:
   shoplake sql "select status, count(*) as lines from silver.orders group by status"%[1]s
   shoplake generate --out %[3]s --start-date 2026-04-01 --days 1 --orders 220 --events 2200 && shoplake run daily --wait%[1]s
   grpcurl -plaintext %[4]s list
+
+The dashboard: http://%[4]s
 `, suffix, id(run.GetName()), dirs.data, address)
 	return nil
 }

@@ -34,7 +34,8 @@ func (h *Handler) ListKpis(ctx context.Context, r *shoplakev1.ListKpisRequest) (
 	for _, k := range kpis {
 		response.Kpis = append(response.Kpis, present(k))
 	}
-	return response, nil
+	response.FirstDate, response.LastDate, err = h.KPIs.days(ctx, state)
+	return response, err
 }
 
 // GetKpi returns one KPI.
@@ -57,13 +58,24 @@ func (h *Handler) QueryKpi(ctx context.Context, r *shoplakev1.QueryKpiRequest) (
 	if r.GetAsOf() != nil {
 		q.AsOf = r.GetAsOf().AsTime()
 	}
-	answer, err := h.KPIs.Prepare(ctx, q)
+	state, err := h.KPIs.state(ctx, q.AsOf)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Close()
+	return h.KPIs.answers.get(ctx, state.Record.GetVersion(), state.Pipeline.Digest, r, func(ctx context.Context) (*shoplakev1.QueryKpiResponse, error) {
+		question, err := h.KPIs.prepare(ctx, state, q)
+		if err != nil {
+			return nil, err
+		}
+		defer question.Close()
+		return question.answer(ctx, q, r)
+	})
+}
+
+// answer computes a page of the KPI, and what else was asked for beside it.
+func (p *Prepared) answer(ctx context.Context, q Query, r *shoplakev1.QueryKpiRequest) (*shoplakev1.QueryKpiResponse, error) {
 	// A token holds the published version: a page of another state would be of another list.
-	scope := fmt.Sprintf("%s@%d", q.KPI, answer.State.Record.GetVersion())
+	scope := fmt.Sprintf("%s@%d", q.KPI, p.State.Record.GetVersion())
 	offset, err := page.Offset(r.GetPageToken(), scope)
 	if err != nil {
 		return nil, err
@@ -72,21 +84,66 @@ func (h *Handler) QueryKpi(ctx context.Context, r *shoplakev1.QueryKpiRequest) (
 	if limit == 0 {
 		limit = maxRows
 	}
-	response := &shoplakev1.QueryKpiResponse{PublishedVersion: int64(answer.State.Record.GetVersion()), PublishTime: answer.State.Record.GetTime()}
+	response := &shoplakev1.QueryKpiResponse{PublishedVersion: int64(p.State.Record.GetVersion()), PublishTime: p.State.Record.GetTime()}
 	var more bool
-	response.RowSet, more, err = rows.Read(ctx, answer.Session, answer.KPI.SQL, answer.Params, r.GetFormat(), offset, limit)
+	response.RowSet, more, err = rows.Read(ctx, p.Session, p.KPI.SQL, p.Params, r.GetFormat(), offset, limit)
 	if err != nil {
 		return nil, fmt.Errorf("compute the KPI %s: %w", q.KPI, err)
 	}
-	addUnits(response.GetRowSet().GetColumns(), answer.KPI)
+	addUnits(response.GetRowSet().GetColumns(), p.KPI)
 	if more {
 		response.NextPageToken = page.Token(scope, offset+limit)
 	}
-	return response, nil
+	if r.GetAverageRows() > 1 {
+		response.Averages = averages(response.GetRowSet(), int(r.GetAverageRows()))
+	}
+	if (r.GetCompareStartDate() == "") != (r.GetCompareEndDate() == "") {
+		return nil, fmt.Errorf("%w: a range to compare with needs both compare_start_date and compare_end_date", ErrParameter)
+	}
+	if r.GetCompareStartDate() != "" {
+		if response.Compared, err = p.within(ctx, q, interval{start: r.GetCompareStartDate(), end: r.GetCompareEndDate()}); err != nil {
+			return nil, err
+		}
+		response.Changes = changes(response.GetRowSet(), response.GetCompared())
+	}
+	return response, p.addTrend(ctx, q, r, response)
+}
+
+func (p *Prepared) addTrend(ctx context.Context, q Query, r *shoplakev1.QueryKpiRequest, to *shoplakev1.QueryKpiResponse) error {
+	if r.GetTrendPoints() == 0 {
+		return nil
+	}
+	points, err := parts(r.GetStartDate(), r.GetEndDate(), int(r.GetTrendPoints()))
+	if err != nil {
+		return err
+	}
+	for _, days := range points {
+		set, err := p.within(ctx, q, days)
+		if err != nil {
+			return err
+		}
+		to.Trend = append(to.Trend, &shoplakev1.KpiTrend{StartDate: days.start, EndDate: days.end, RowSet: set})
+	}
+	return nil
+}
+
+// within computes the KPI of another range.
+func (p *Prepared) within(ctx context.Context, q Query, days interval) (*shoplakev1.RowSet, error) {
+	q.From, q.To = days.start, days.end
+	params, err := parameters(p.KPI, q)
+	if err != nil {
+		return nil, err
+	}
+	set, _, err := rows.Read(ctx, p.Session, p.KPI.SQL, params, shoplakev1.RowFormat_ROW_FORMAT_STRUCT, 0, maxRows)
+	if err != nil {
+		return nil, fmt.Errorf("compute the KPI %s from %s to %s: %w", q.KPI, days.start, days.end, err)
+	}
+	addUnits(set.GetColumns(), p.KPI)
+	return set, nil
 }
 
 func present(k *pipeline.KPI) *shoplakev1.Kpi {
-	view := &shoplakev1.Kpi{Name: "kpis/" + k.Name, Title: k.Title, Description: k.Description, Chart: k.Chart, Sql: k.SQL}
+	view := &shoplakev1.Kpi{Name: "kpis/" + k.Name, Title: k.Title, Description: k.Description, Chart: k.Chart, Sql: k.SQL, Tables: k.Tables}
 	for _, c := range k.Columns {
 		view.Columns = append(view.Columns, rows.Column(c.Name, c.Type, !c.Required))
 	}

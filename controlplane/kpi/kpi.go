@@ -47,10 +47,13 @@ type Prepared struct {
 
 // KPIs answers KPIs.
 type KPIs struct {
-	reader *published.Reader
+	reader  *published.Reader
+	answers *answers
 
 	mu  sync.Mutex
 	hot *hot
+	// known are the days of the state that was asked for last.
+	known *knownDays
 }
 
 // hot is a session that holds the gold tables of one published state. It is closed when another has taken its place and
@@ -64,7 +67,7 @@ type hot struct {
 }
 
 // New returns the KPIs of published states.
-func New(reader *published.Reader) *KPIs { return &KPIs{reader: reader} }
+func New(reader *published.Reader) *KPIs { return &KPIs{reader: reader, answers: newAnswers()} }
 
 // Close lets go of what is held in memory.
 func (k *KPIs) Close() {
@@ -90,6 +93,10 @@ func (k *KPIs) Prepare(ctx context.Context, q Query) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	return k.prepare(ctx, state, q)
+}
+
+func (k *KPIs) prepare(ctx context.Context, state *published.State, q Query) (*Prepared, error) {
 	kpi := state.Pipeline.KPI(q.KPI)
 	if kpi == nil {
 		return nil, fmt.Errorf("%s: %w: see `shoplake kpi list`", q.KPI, ErrNotFound)

@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -36,7 +37,9 @@ type Kpi struct {
 	// Columns in order; types and units.
 	Columns []*Column `protobuf:"bytes,6,rep,name=columns,proto3" json:"columns,omitempty"`
 	// The SQL, as the pipeline holds it.
-	Sql           string `protobuf:"bytes,7,opt,name=sql,proto3" json:"sql,omitempty"`
+	Sql string `protobuf:"bytes,7,opt,name=sql,proto3" json:"sql,omitempty"`
+	// Tables that it reads, {layer}.{table}.
+	Tables        []string `protobuf:"bytes,8,rep,name=tables,proto3" json:"tables,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -118,6 +121,13 @@ func (x *Kpi) GetSql() string {
 		return x.Sql
 	}
 	return ""
+}
+
+func (x *Kpi) GetTables() []string {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
 }
 
 // KpiParameter is a declared parameter.
@@ -247,6 +257,10 @@ type ListKpisResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kpis          []*Kpi                 `protobuf:"bytes,1,rep,name=kpis,proto3" json:"kpis,omitempty"`
 	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// First business day that the KPIs of chart line have a row for, YYYY-MM-DD; empty where there is none.
+	FirstDate string `protobuf:"bytes,3,opt,name=first_date,json=firstDate,proto3" json:"first_date,omitempty"`
+	// Their last business day.
+	LastDate      string `protobuf:"bytes,4,opt,name=last_date,json=lastDate,proto3" json:"last_date,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +305,20 @@ func (x *ListKpisResponse) GetKpis() []*Kpi {
 func (x *ListKpisResponse) GetNextPageToken() string {
 	if x != nil {
 		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListKpisResponse) GetFirstDate() string {
+	if x != nil {
+		return x.FirstDate
+	}
+	return ""
+}
+
+func (x *ListKpisResponse) GetLastDate() string {
+	if x != nil {
+		return x.LastDate
 	}
 	return ""
 }
@@ -353,8 +381,16 @@ type QueryKpiRequest struct {
 	AsOf   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	Format RowFormat              `protobuf:"varint,6,opt,name=format,proto3,enum=shoplake.v1.RowFormat" json:"format,omitempty"`
 	// At most 10,000; 10,000 where 0.
-	PageSize      int32  `protobuf:"varint,7,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken     string `protobuf:"bytes,8,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageSize  int32  `protobuf:"varint,7,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,8,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Answer for another range as well, in `compared` and `changes`: its first business day, YYYY-MM-DD.
+	CompareStartDate string `protobuf:"bytes,9,opt,name=compare_start_date,json=compareStartDate,proto3" json:"compare_start_date,omitempty"`
+	// The business day after the last of the other range. Both are given, or none.
+	CompareEndDate string `protobuf:"bytes,10,opt,name=compare_end_date,json=compareEndDate,proto3" json:"compare_end_date,omitempty"`
+	// Answer also for this many parts of the range, in `trend`; needs both dates of the range.
+	TrendPoints int32 `protobuf:"varint,11,opt,name=trend_points,json=trendPoints,proto3" json:"trend_points,omitempty"`
+	// Answer also with the mean of this many rows, each row the last of them, in `averages`.
+	AverageRows   int32 `protobuf:"varint,12,opt,name=average_rows,json=averageRows,proto3" json:"average_rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -445,6 +481,34 @@ func (x *QueryKpiRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *QueryKpiRequest) GetCompareStartDate() string {
+	if x != nil {
+		return x.CompareStartDate
+	}
+	return ""
+}
+
+func (x *QueryKpiRequest) GetCompareEndDate() string {
+	if x != nil {
+		return x.CompareEndDate
+	}
+	return ""
+}
+
+func (x *QueryKpiRequest) GetTrendPoints() int32 {
+	if x != nil {
+		return x.TrendPoints
+	}
+	return 0
+}
+
+func (x *QueryKpiRequest) GetAverageRows() int32 {
+	if x != nil {
+		return x.AverageRows
+	}
+	return 0
+}
+
 type QueryKpiResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RowSet        *RowSet                `protobuf:"bytes,1,opt,name=row_set,json=rowSet,proto3" json:"row_set,omitempty"`
@@ -452,8 +516,18 @@ type QueryKpiResponse struct {
 	// The published state that was read.
 	PublishedVersion int64                  `protobuf:"varint,3,opt,name=published_version,json=publishedVersion,proto3" json:"published_version,omitempty"`
 	PublishTime      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The rows of the range to compare with.
+	Compared *RowSet `protobuf:"bytes,5,opt,name=compared,proto3" json:"compared,omitempty"`
+	// For each row of row_set, by column: how it differs from the row of `compared` with the same texts, as a part of the latter,
+	// a decimal with 6 places. A column is absent where there is nothing to compare with, or that is 0.
+	Changes []*structpb.Struct `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The parts of the range, in order.
+	Trend []*KpiTrend `protobuf:"bytes,7,rep,name=trend,proto3" json:"trend,omitempty"`
+	// For each row of row_set, by column: the mean of it and the rows before it that have the same texts, a decimal with 6 places.
+	// A column is absent where there are fewer rows than were asked for.
+	Averages      []*structpb.Struct `protobuf:"bytes,8,rep,name=averages,proto3" json:"averages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueryKpiResponse) Reset() {
@@ -514,11 +588,102 @@ func (x *QueryKpiResponse) GetPublishTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *QueryKpiResponse) GetCompared() *RowSet {
+	if x != nil {
+		return x.Compared
+	}
+	return nil
+}
+
+func (x *QueryKpiResponse) GetChanges() []*structpb.Struct {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *QueryKpiResponse) GetTrend() []*KpiTrend {
+	if x != nil {
+		return x.Trend
+	}
+	return nil
+}
+
+func (x *QueryKpiResponse) GetAverages() []*structpb.Struct {
+	if x != nil {
+		return x.Averages
+	}
+	return nil
+}
+
+// KpiTrend is a KPI of a part of the range.
+type KpiTrend struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First business day, YYYY-MM-DD.
+	StartDate string `protobuf:"bytes,1,opt,name=start_date,json=startDate,proto3" json:"start_date,omitempty"`
+	// The business day after the last, YYYY-MM-DD.
+	EndDate       string  `protobuf:"bytes,2,opt,name=end_date,json=endDate,proto3" json:"end_date,omitempty"`
+	RowSet        *RowSet `protobuf:"bytes,3,opt,name=row_set,json=rowSet,proto3" json:"row_set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KpiTrend) Reset() {
+	*x = KpiTrend{}
+	mi := &file_shoplake_v1_kpi_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KpiTrend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KpiTrend) ProtoMessage() {}
+
+func (x *KpiTrend) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_kpi_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KpiTrend.ProtoReflect.Descriptor instead.
+func (*KpiTrend) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_kpi_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *KpiTrend) GetStartDate() string {
+	if x != nil {
+		return x.StartDate
+	}
+	return ""
+}
+
+func (x *KpiTrend) GetEndDate() string {
+	if x != nil {
+		return x.EndDate
+	}
+	return ""
+}
+
+func (x *KpiTrend) GetRowSet() *RowSet {
+	if x != nil {
+		return x.RowSet
+	}
+	return nil
+}
+
 var File_shoplake_v1_kpi_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_kpi_proto_rawDesc = "" +
 	"\n" +
-	"\x15shoplake/v1/kpi.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18shoplake/v1/common.proto\"\xe3\x01\n" +
+	"\x15shoplake/v1/kpi.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18shoplake/v1/common.proto\"\xfb\x01\n" +
 	"\x03Kpi\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
@@ -528,7 +693,8 @@ const file_shoplake_v1_kpi_proto_rawDesc = "" +
 	"parameters\x12\x14\n" +
 	"\x05chart\x18\x05 \x01(\tR\x05chart\x12-\n" +
 	"\acolumns\x18\x06 \x03(\v2\x13.shoplake.v1.ColumnR\acolumns\x12\x10\n" +
-	"\x03sql\x18\a \x01(\tR\x03sql\"}\n" +
+	"\x03sql\x18\a \x01(\tR\x03sql\x12\x16\n" +
+	"\x06tables\x18\b \x03(\tR\x06tables\"}\n" +
 	"\fKpiParameter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12#\n" +
@@ -538,12 +704,15 @@ const file_shoplake_v1_kpi_proto_rawDesc = "" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"`\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x9c\x01\n" +
 	"\x10ListKpisResponse\x12$\n" +
 	"\x04kpis\x18\x01 \x03(\v2\x10.shoplake.v1.KpiR\x04kpis\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"G\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
+	"\n" +
+	"first_date\x18\x03 \x01(\tR\tfirstDate\x12\x1b\n" +
+	"\tlast_date\x18\x04 \x01(\tR\blastDate\"G\n" +
 	"\rGetKpiRequest\x126\n" +
-	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^kpis/[a-z][a-z0-9_]{0,62}$R\x04name\"\x89\x04\n" +
+	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^kpis/[a-z][a-z0-9_]{0,62}$R\x04name\"\x8e\x06\n" +
 	"\x0fQueryKpiRequest\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^kpis/[a-z][a-z0-9_]{0,62}$R\x04name\x12E\n" +
 	"\n" +
@@ -557,15 +726,30 @@ const file_shoplake_v1_kpi_proto_rawDesc = "" +
 	"\tpage_size\x18\a \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\b \x01(\tR\tpageToken\x1a=\n" +
+	"page_token\x18\b \x01(\tR\tpageToken\x12T\n" +
+	"\x12compare_start_date\x18\t \x01(\tB&\xbaH#\xd8\x01\x01r\x1e2\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$R\x10compareStartDate\x12P\n" +
+	"\x10compare_end_date\x18\n" +
+	" \x01(\tB&\xbaH#\xd8\x01\x01r\x1e2\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$R\x0ecompareEndDate\x12,\n" +
+	"\ftrend_points\x18\v \x01(\x05B\t\xbaH\x06\x1a\x04\x18<(\x00R\vtrendPoints\x12-\n" +
+	"\faverage_rows\x18\f \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xee\x02(\x00R\vaverageRows\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x03\n" +
 	"\x10QueryKpiResponse\x12,\n" +
 	"\arow_set\x18\x01 \x01(\v2\x13.shoplake.v1.RowSetR\x06rowSet\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
 	"\x11published_version\x18\x03 \x01(\x03R\x10publishedVersion\x12=\n" +
-	"\fpublish_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime2\xd6\x01\n" +
+	"\fpublish_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12/\n" +
+	"\bcompared\x18\x05 \x01(\v2\x13.shoplake.v1.RowSetR\bcompared\x121\n" +
+	"\achanges\x18\x06 \x03(\v2\x17.google.protobuf.StructR\achanges\x12+\n" +
+	"\x05trend\x18\a \x03(\v2\x15.shoplake.v1.KpiTrendR\x05trend\x123\n" +
+	"\baverages\x18\b \x03(\v2\x17.google.protobuf.StructR\baverages\"r\n" +
+	"\bKpiTrend\x12\x1d\n" +
+	"\n" +
+	"start_date\x18\x01 \x01(\tR\tstartDate\x12\x19\n" +
+	"\bend_date\x18\x02 \x01(\tR\aendDate\x12,\n" +
+	"\arow_set\x18\x03 \x01(\v2\x13.shoplake.v1.RowSetR\x06rowSet2\xd6\x01\n" +
 	"\n" +
 	"KpiService\x12G\n" +
 	"\bListKpis\x12\x1c.shoplake.v1.ListKpisRequest\x1a\x1d.shoplake.v1.ListKpisResponse\x126\n" +
@@ -585,7 +769,7 @@ func file_shoplake_v1_kpi_proto_rawDescGZIP() []byte {
 	return file_shoplake_v1_kpi_proto_rawDescData
 }
 
-var file_shoplake_v1_kpi_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_shoplake_v1_kpi_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_shoplake_v1_kpi_proto_goTypes = []any{
 	(*Kpi)(nil),                   // 0: shoplake.v1.Kpi
 	(*KpiParameter)(nil),          // 1: shoplake.v1.KpiParameter
@@ -594,32 +778,39 @@ var file_shoplake_v1_kpi_proto_goTypes = []any{
 	(*GetKpiRequest)(nil),         // 4: shoplake.v1.GetKpiRequest
 	(*QueryKpiRequest)(nil),       // 5: shoplake.v1.QueryKpiRequest
 	(*QueryKpiResponse)(nil),      // 6: shoplake.v1.QueryKpiResponse
-	nil,                           // 7: shoplake.v1.QueryKpiRequest.ParametersEntry
-	(*Column)(nil),                // 8: shoplake.v1.Column
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(RowFormat)(0),                // 10: shoplake.v1.RowFormat
-	(*RowSet)(nil),                // 11: shoplake.v1.RowSet
+	(*KpiTrend)(nil),              // 7: shoplake.v1.KpiTrend
+	nil,                           // 8: shoplake.v1.QueryKpiRequest.ParametersEntry
+	(*Column)(nil),                // 9: shoplake.v1.Column
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(RowFormat)(0),                // 11: shoplake.v1.RowFormat
+	(*RowSet)(nil),                // 12: shoplake.v1.RowSet
+	(*structpb.Struct)(nil),       // 13: google.protobuf.Struct
 }
 var file_shoplake_v1_kpi_proto_depIdxs = []int32{
 	1,  // 0: shoplake.v1.Kpi.parameters:type_name -> shoplake.v1.KpiParameter
-	8,  // 1: shoplake.v1.Kpi.columns:type_name -> shoplake.v1.Column
+	9,  // 1: shoplake.v1.Kpi.columns:type_name -> shoplake.v1.Column
 	0,  // 2: shoplake.v1.ListKpisResponse.kpis:type_name -> shoplake.v1.Kpi
-	7,  // 3: shoplake.v1.QueryKpiRequest.parameters:type_name -> shoplake.v1.QueryKpiRequest.ParametersEntry
-	9,  // 4: shoplake.v1.QueryKpiRequest.as_of:type_name -> google.protobuf.Timestamp
-	10, // 5: shoplake.v1.QueryKpiRequest.format:type_name -> shoplake.v1.RowFormat
-	11, // 6: shoplake.v1.QueryKpiResponse.row_set:type_name -> shoplake.v1.RowSet
-	9,  // 7: shoplake.v1.QueryKpiResponse.publish_time:type_name -> google.protobuf.Timestamp
-	2,  // 8: shoplake.v1.KpiService.ListKpis:input_type -> shoplake.v1.ListKpisRequest
-	4,  // 9: shoplake.v1.KpiService.GetKpi:input_type -> shoplake.v1.GetKpiRequest
-	5,  // 10: shoplake.v1.KpiService.QueryKpi:input_type -> shoplake.v1.QueryKpiRequest
-	3,  // 11: shoplake.v1.KpiService.ListKpis:output_type -> shoplake.v1.ListKpisResponse
-	0,  // 12: shoplake.v1.KpiService.GetKpi:output_type -> shoplake.v1.Kpi
-	6,  // 13: shoplake.v1.KpiService.QueryKpi:output_type -> shoplake.v1.QueryKpiResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	8,  // 3: shoplake.v1.QueryKpiRequest.parameters:type_name -> shoplake.v1.QueryKpiRequest.ParametersEntry
+	10, // 4: shoplake.v1.QueryKpiRequest.as_of:type_name -> google.protobuf.Timestamp
+	11, // 5: shoplake.v1.QueryKpiRequest.format:type_name -> shoplake.v1.RowFormat
+	12, // 6: shoplake.v1.QueryKpiResponse.row_set:type_name -> shoplake.v1.RowSet
+	10, // 7: shoplake.v1.QueryKpiResponse.publish_time:type_name -> google.protobuf.Timestamp
+	12, // 8: shoplake.v1.QueryKpiResponse.compared:type_name -> shoplake.v1.RowSet
+	13, // 9: shoplake.v1.QueryKpiResponse.changes:type_name -> google.protobuf.Struct
+	7,  // 10: shoplake.v1.QueryKpiResponse.trend:type_name -> shoplake.v1.KpiTrend
+	13, // 11: shoplake.v1.QueryKpiResponse.averages:type_name -> google.protobuf.Struct
+	12, // 12: shoplake.v1.KpiTrend.row_set:type_name -> shoplake.v1.RowSet
+	2,  // 13: shoplake.v1.KpiService.ListKpis:input_type -> shoplake.v1.ListKpisRequest
+	4,  // 14: shoplake.v1.KpiService.GetKpi:input_type -> shoplake.v1.GetKpiRequest
+	5,  // 15: shoplake.v1.KpiService.QueryKpi:input_type -> shoplake.v1.QueryKpiRequest
+	3,  // 16: shoplake.v1.KpiService.ListKpis:output_type -> shoplake.v1.ListKpisResponse
+	0,  // 17: shoplake.v1.KpiService.GetKpi:output_type -> shoplake.v1.Kpi
+	6,  // 18: shoplake.v1.KpiService.QueryKpi:output_type -> shoplake.v1.QueryKpiResponse
+	16, // [16:19] is the sub-list for method output_type
+	13, // [13:16] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_kpi_proto_init() }
@@ -634,7 +825,7 @@ func file_shoplake_v1_kpi_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_kpi_proto_rawDesc), len(file_shoplake_v1_kpi_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,6 +1,7 @@
 -- title: Daily revenue
 -- description: Revenue, orders and units of every day, for each currency that was sold in.
 -- chart: line
+-- param category: string
 -- unit revenue: currency
 
 -- Revenue and units come from kpi_daily_sales; orders do not, since an order of two products would count twice.
@@ -15,6 +16,9 @@ sales AS (
     SELECT day, currency, sum(revenue) AS revenue, sum(units)::BIGINT AS units
     FROM gold.kpi_daily_sales, bounds
     WHERE day >= first_day AND day < end_day
+        AND ($category::VARCHAR IS NULL OR product_id IN (
+            SELECT product_id FROM gold.dim_product WHERE coalesce(category, 'unknown') = $category::VARCHAR
+        ))
     GROUP BY day, currency
 ),
 
@@ -22,6 +26,9 @@ ordered AS (
     SELECT order_date AS day, currency, count(DISTINCT order_id) AS orders
     FROM gold.fact_order_line, bounds
     WHERE is_revenue AND order_date >= first_day AND order_date < end_day
+        AND ($category::VARCHAR IS NULL OR product_id IN (
+            SELECT product_id FROM gold.dim_product WHERE coalesce(category, 'unknown') = $category::VARCHAR
+        ))
     GROUP BY order_date, currency
 ),
 

@@ -1,6 +1,7 @@
 -- title: Gross margin
 -- description: Revenue, cost and margin of each category over the lines whose cost is known; the others are counted.
 -- chart: table
+-- param category: string
 -- unit revenue: currency
 -- unit cost: currency
 -- unit margin: currency
@@ -19,6 +20,7 @@ WITH sales AS (
     WHERE line.is_revenue
         AND line.order_date >= coalesce($from::DATE, '-infinity'::DATE)
         AND line.order_date < coalesce($to::DATE, 'infinity'::DATE)
+        AND ($category::VARCHAR IS NULL OR coalesce(product.category, 'unknown') = $category::VARCHAR)
     GROUP BY ALL
 )
 

@@ -1,6 +1,7 @@
 -- title: Inventory cover
 -- description: How many days the stock lasts at the pace of the last 28 days; the range's end is the day that is looked at.
 -- chart: table
+-- param category: string
 -- unit daily_units: units
 -- unit days_of_cover: days
 
@@ -34,4 +35,5 @@ SELECT
 FROM stock
 LEFT JOIN sold ON stock.product_id = sold.product_id
 LEFT JOIN gold.dim_product AS product ON stock.product_id = product.product_id
+WHERE $category::VARCHAR IS NULL OR coalesce(product.category, 'unknown') = $category::VARCHAR
 ORDER BY stock.product_id

@@ -1,6 +1,7 @@
 -- title: Repeat purchase rate
 -- description: Customers with an order in the range, and those of them with two or more.
 -- chart: card
+-- param category: string
 -- unit rate: percent
 
 WITH customer AS (
@@ -10,6 +11,9 @@ WITH customer AS (
         AND customer_id IS NOT NULL
         AND order_date >= coalesce($from::DATE, '-infinity'::DATE)
         AND order_date < coalesce($to::DATE, 'infinity'::DATE)
+        AND ($category::VARCHAR IS NULL OR product_id IN (
+            SELECT product_id FROM gold.dim_product WHERE coalesce(category, 'unknown') = $category::VARCHAR
+        ))
     GROUP BY customer_id
 )
 

@@ -1,6 +1,7 @@
 -- title: Revenue by country
 -- description: Revenue and orders of each country.
 -- chart: bar
+-- param category: string
 -- unit revenue: currency
 
 SELECT
@@ -12,5 +13,8 @@ FROM gold.fact_order_line
 WHERE is_revenue
     AND order_date >= coalesce($from::DATE, '-infinity'::DATE)
     AND order_date < coalesce($to::DATE, 'infinity'::DATE)
+    AND ($category::VARCHAR IS NULL OR product_id IN (
+        SELECT product_id FROM gold.dim_product WHERE coalesce(category, 'unknown') = $category::VARCHAR
+    ))
 GROUP BY ALL
 ORDER BY currency, revenue DESC, country

@@ -1,6 +1,7 @@
 -- title: Top products
 -- description: The products with the most revenue, in each currency.
 -- chart: bar
+-- param category: string
 -- param limit: integer = 10
 -- unit revenue: currency
 
@@ -9,6 +10,9 @@ WITH sales AS (
     FROM gold.kpi_daily_sales
     WHERE day >= coalesce($from::DATE, '-infinity'::DATE)
         AND day < coalesce($to::DATE, 'infinity'::DATE)
+        AND ($category::VARCHAR IS NULL OR product_id IN (
+            SELECT product_id FROM gold.dim_product WHERE coalesce(category, 'unknown') = $category::VARCHAR
+        ))
     GROUP BY product_id, currency
 ),
 

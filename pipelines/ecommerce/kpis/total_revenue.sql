@@ -1,6 +1,7 @@
 -- title: Total revenue
 -- description: Revenue, orders, customers and units of each currency, and what an order is worth on average.
 -- chart: card
+-- param category: string
 -- unit revenue: currency
 -- unit average_order_value: currency
 
@@ -15,5 +16,8 @@ FROM gold.fact_order_line
 WHERE is_revenue
     AND order_date >= coalesce($from::DATE, '-infinity'::DATE)
     AND order_date < coalesce($to::DATE, 'infinity'::DATE)
+    AND ($category::VARCHAR IS NULL OR product_id IN (
+        SELECT product_id FROM gold.dim_product WHERE coalesce(category, 'unknown') = $category::VARCHAR
+    ))
 GROUP BY currency
 ORDER BY currency

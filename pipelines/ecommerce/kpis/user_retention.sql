@@ -1,6 +1,7 @@
 -- title: Customer retention
 -- description: Of the customers who first ordered in a month of the range, how many ordered again in each month after it.
 -- chart: heatmap
+-- param category: string
 -- unit retention: percent
 
 WITH bought AS (
@@ -10,6 +11,9 @@ WITH bought AS (
     WHERE is_revenue
         AND order_date >= coalesce($from::DATE, '-infinity'::DATE)
         AND order_date < coalesce($to::DATE, 'infinity'::DATE)
+        AND ($category::VARCHAR IS NULL OR product_id IN (
+            SELECT product_id FROM gold.dim_product WHERE coalesce(category, 'unknown') = $category::VARCHAR
+        ))
 ),
 
 newcomer AS (

@@ -1,0 +1,79 @@
+// What charts share: the colours of the theme, tooltips made of elements (the Content-Security-Policy allows no inline
+// style), and pictures of charts that are not on the page.
+import type { EChartsCoreOption } from "echarts/core";
+import { save } from "../lib/download";
+
+export type Option = EChartsCoreOption;
+
+/** A colour of the theme, as it is now. */
+export function colour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+export const seriesColours = () => [1, 2, 3, 4, 5, 6].map((n) => colour(`series-${n}`));
+
+/** What every chart begins with. */
+export function base(): Option {
+  return {
+    backgroundColor: "transparent",
+    color: seriesColours(),
+    animationDuration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 250,
+    animationDurationUpdate: 0,
+    textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: colour("text") },
+  };
+}
+
+export function axisStyle(split = false) {
+  return {
+    axisLine: { lineStyle: { color: colour("line-strong") } },
+    axisTick: { show: false },
+    axisLabel: { color: colour("muted"), fontSize: 11, hideOverlap: true },
+    splitLine: { show: split, lineStyle: { color: colour("grid") } },
+  };
+}
+
+export function tooltipStyle(): Record<string, unknown> {
+  return {
+    backgroundColor: colour("raised"),
+    borderColor: colour("line-strong"),
+    textStyle: { color: colour("text"), fontSize: 12 },
+    confine: true,
+    transitionDuration: 0,
+  };
+}
+
+/** A tooltip: a title and lines of name and value. */
+export function tip(title: string, lines: { name: string; value: string; colour?: string }[]): HTMLElement {
+  const box = document.createElement("div");
+  const head = box.appendChild(document.createElement("strong"));
+  head.textContent = title;
+  const table = box.appendChild(document.createElement("div"));
+  table.className = "tip";
+  for (const line of lines) {
+    const name = table.appendChild(document.createElement("span"));
+    if (line.colour) {
+      const dot = name.appendChild(document.createElement("i"));
+      dot.style.background = line.colour;
+    }
+    name.append(line.name);
+    const value = table.appendChild(document.createElement("b"));
+    value.textContent = line.value;
+  }
+  return box;
+}
+
+/** Draws a chart out of sight and saves it as a picture. */
+export async function savePicture(name: string, title: string, option: Option, width = 960, height = 480) {
+  const { init } = await import("./echarts");
+  const box = document.createElement("div");
+  const chart = init(box, null, { width, height, devicePixelRatio: 2 });
+  chart.setOption({
+    ...option,
+    animation: false,
+    backgroundColor: colour("sheet"),
+    title: { text: title, left: 12, top: 8, textStyle: { fontSize: 15, color: colour("text") } },
+    dataZoom: undefined,
+  });
+  save(name, chart.getDataURL({ type: "png", pixelRatio: 2, backgroundColor: colour("sheet") }));
+  chart.dispose();
+}

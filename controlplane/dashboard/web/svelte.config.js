@@ -1,0 +1,2 @@
+// Runes everywhere: state says that it is state.
+export default { compilerOptions: { runes: true } };
