@@ -105,7 +105,7 @@ $(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
 
 .PHONY: checkdashboard
 checkdashboard: protos ## Fail where the page's committed files are not what its sources give; skipped without Node
-	@if ! node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null || ! command -v npm >/dev/null 2>&1; then \
+	@if ! node -e 'process.exit(Number(parseInt(process.versions.node) < 20))' 2>/dev/null || ! command -v npm >/dev/null 2>&1; then \
 		echo "no Node 20 or later here: the page's files are not compared with its sources"; \
 	else $(MAKE) --no-print-directory comparedashboard; fi
 
