@@ -55,6 +55,7 @@ chaos: ## Runs of the flow under kills, freezes, cuts, a lost NATS and full disk
 .PHONY: bench
 bench: build ## Rows per second of each stage, beside bare DuckDB on the same files
 	go run ./bench $(BENCH_FLAGS)
+	go test ./controlplane/runs -run NONE -bench Dispatch -benchtime 1x
 
 .PHONY: histories
 histories: ## Make up histories of changes and hold each against a full refresh: HISTORY_SEEDS of them, from HISTORY_FROM on

@@ -3,6 +3,7 @@ package runs
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
@@ -71,7 +72,15 @@ type Action struct {
 
 // Key names the action, so that the coordinator does not begin it twice, and knows whether its outcome is still asked for.
 func (a Action) Key() string {
-	return fmt.Sprintf("%d/%s/%d/%s/%d/%d/%d", a.Kind, a.Stage, a.PlanNumber, a.Task, a.ReleaseNumber, a.State, a.Life)
+	// Not by fmt: a task that waits is asked for its key at every decision.
+	key := make([]byte, 0, 64)
+	key = append(strconv.AppendInt(key, int64(a.Kind), 10), '/')
+	key = append(append(key, a.Stage...), '/')
+	key = append(strconv.AppendUint(key, uint64(a.PlanNumber), 10), '/')
+	key = append(append(key, a.Task...), '/')
+	key = append(strconv.AppendUint(key, uint64(a.ReleaseNumber), 10), '/')
+	key = append(strconv.AppendInt(key, int64(a.State), 10), '/')
+	return string(strconv.AppendUint(key, uint64(a.Life), 10))
 }
 
 // releasing is the action that puts a task into the work queue.

@@ -175,7 +175,7 @@ func (c Config) options(refused *refusals, link *link) (string, []nats.Option, e
 		return "", nil, errors.New("no NATS server given: set its URL, for example nats://127.0.0.1:4222")
 	}
 	if file != "" {
-		opt, err := credentials(file)
+		opt, err := Credentials(file)
 		if err != nil {
 			return "", nil, err
 		}

@@ -248,8 +248,8 @@ func ensureLogin(file, user string) (login, error) {
 	return l, nil
 }
 
-// credentials reads a credentials file of either kind.
-func credentials(file string) (nats.Option, error) {
+// Credentials reads a credentials file of either kind.
+func Credentials(file string) (nats.Option, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the NATS credentials: %w: give the file that the server wrote, or a .creds file", err)

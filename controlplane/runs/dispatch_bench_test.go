@@ -1,0 +1,225 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/bus/bare"
+	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/internal/pipeline"
+)
+
+// noPipelines is a store that has none: the runs of the benchmarks are planned already.
+type noPipelines struct{}
+
+func (noPipelines) Get(context.Context, string) (*pipeline.Pipeline, error) {
+	return nil, errors.New("none")
+}
+
+// benchSlots is how many tasks the workers of the benchmarks do at a time.
+const benchSlots = 16
+
+// workshop is a NATS server on a socket, as workers of other processes reach it, a coordinator that leads, and workers whose tasks
+// are empty.
+type workshop struct {
+	b      *testing.B
+	server *bus.Server
+	bus    *bus.Bus
+	log    *Log
+}
+
+func newWorkshop(b *testing.B) *workshop {
+	b.Helper()
+	ctx := b.Context()
+	server, err := bus.StartServer(ctx, bus.ServerConfig{StoreDir: b.TempDir(), Port: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(server.Close)
+	w := &workshop{b: b, server: server}
+	if w.bus, err = bus.Connect(ctx, bus.Config{URL: server.URL(), CredentialsFile: server.CredentialsFile()}); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(w.bus.Close)
+	if err := w.bus.Setup(ctx); err != nil {
+		b.Fatal(err)
+	}
+	w.log = NewLog(w.bus)
+	return w
+}
+
+// open writes the log of a run with a stage of n tasks, planned and not released, and stages that follow it.
+func (w *workshop) open(id string, n int, more ...*dispatchv1.StageNode) *State {
+	w.b.Helper()
+	planned := &dispatchv1.StagePlanned{Stage: "silver.a", PlanNumber: 1, PlanSha256: "x"}
+	for i := range n {
+		planned.TaskIds = append(planned.TaskIds, strconv.Itoa(i+1))
+	}
+	s := NewState(id)
+	for _, e := range []*dispatchv1.RunEvent{
+		{Kind: &dispatchv1.RunEvent_Submitted{Submitted: &dispatchv1.RunSubmitted{Flow: "daily", PipelineDigest: "none"}}},
+		{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: append([]*dispatchv1.StageNode{{Table: "silver.a"}}, more...)}}},
+		{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: planned}},
+	} {
+		if err := w.log.append(w.b.Context(), s, e); err != nil {
+			w.b.Fatal(err)
+		}
+	}
+	return s
+}
+
+// lead lets a coordinator lead until the function that it returns is called.
+func (w *workshop) lead() (stop func()) {
+	w.b.Helper()
+	ctx, cancel := context.WithCancel(w.b.Context())
+	// What the tasks wrote is asked for when all are done; there is nothing, but that comes after what is measured.
+	tables, err := lake.Open(ctx, lake.Config{Warehouse: w.b.TempDir()})
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	c := NewCoordinator(Config{Bus: w.bus, Lake: tables, Pipelines: noPipelines{}, Holder: "bench", LeaseTTL: 10 * time.Second, Pool: "default", Log: slog.New(slog.DiscardHandler)})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := c.Run(ctx, func(bool) {}); err != nil {
+			w.b.Error(err)
+		}
+	}()
+	return func() { cancel(); <-done; tables.Close() }
+}
+
+// work lets workers do empty tasks, as worker.do does them: begun, done, acknowledged.
+func (w *workshop) work() (stop func()) {
+	w.b.Helper()
+	ctx, cancel := context.WithCancel(w.b.Context())
+	b, err := bus.Connect(ctx, bus.Config{URL: w.server.URL(), CredentialsFile: w.server.WorkerCredentialsFile()})
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	alive := func() error {
+		return b.Heartbeat(ctx, &dispatchv1.WorkerStatus{WorkerId: "bench", Slots: benchSlots, Pool: "default", StartTime: timestamppb.Now(), Time: timestamppb.Now()})
+	}
+	if err := alive(); err != nil {
+		w.b.Fatal(err)
+	}
+	source, err := b.Tasks(ctx, "default", bus.TaskOptions{AckWait: time.Minute})
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	var slots sync.WaitGroup
+	slots.Go(func() {
+		for tick := time.Tick(2 * time.Second); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick:
+				if err := alive(); err != nil && ctx.Err() == nil {
+					w.b.Error(err)
+				}
+			}
+		}
+	})
+	for range benchSlots {
+		slots.Go(func() {
+			for ctx.Err() == nil {
+				d, err := source.Next(ctx)
+				if err != nil {
+					continue
+				}
+				report := &dispatchv1.TaskReport{RunId: d.Task.GetRunId(), Stage: d.Task.GetStage(), TaskId: d.Task.GetTaskId(), Release: d.Task.GetRelease(),
+					PlanSha256: d.Task.GetPlanSha256(), AttemptId: d.Task.GetTaskId() + "/" + strconv.Itoa(int(d.Task.GetRelease())), Worker: "bench",
+					ReleaseTime: d.Task.GetReleaseTime(), StartTime: timestamppb.Now(), Outcome: &dispatchv1.TaskReport_Started{Started: &dispatchv1.TaskStarted{}}}
+				if err := b.Report(ctx, report); err != nil {
+					continue
+				}
+				report.EndTime = timestamppb.Now()
+				report.Outcome = &dispatchv1.TaskReport_Succeeded{Succeeded: &dispatchv1.TaskSucceeded{}}
+				if err := b.Report(ctx, report); err != nil {
+					continue
+				}
+				if err := d.Ack(ctx); err != nil && ctx.Err() == nil {
+					w.b.Error(err)
+				}
+			}
+		})
+	}
+	return func() { cancel(); slots.Wait(); b.Close() }
+}
+
+// results waits until so many tasks of a run have their result in the log.
+func (w *workshop) results(s *State, n int) {
+	w.b.Helper()
+	ctx, cancel := context.WithTimeout(w.b.Context(), 10*time.Minute)
+	defer cancel()
+	entries, err := w.bus.WatchRun(ctx, s.RunID, s.Seq)
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	for done := 0; done < n; {
+		entry, ok := <-entries
+		if !ok {
+			w.b.Fatalf("%d of %d results are in the log", done, n)
+		}
+		for _, e := range entry.Events.GetEvents() {
+			if e.GetTask().GetSucceeded() != nil {
+				done++
+			}
+		}
+	}
+}
+
+// BenchmarkDispatch measures the rate of empty tasks, from released to result in the run's log, beside that of bare JetStream: a
+// message published, fetched, acknowledged and answered by another that is published. Time and memory a task must not grow with
+// the number of tasks in a run.
+func BenchmarkDispatch(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				w := newWorkshop(b)
+				bareBefore := w.bare(min(n, 10_000))
+				s := w.open(runID(1), n)
+				stopWork := w.work()
+				before := heap()
+				begin := time.Now()
+				stopLead := w.lead()
+				w.results(s, n)
+				rate := float64(n) / time.Since(begin).Seconds()
+				held := heap()
+				stopLead()
+				stopWork()
+				perSecond := (bareBefore + w.bare(min(n, 10_000))) / 2 // the machine may have had other work meanwhile
+				b.ReportMetric(rate, "tasks/s")
+				b.ReportMetric(perSecond, "bare/s")
+				b.ReportMetric(rate/perSecond*100, "%ofbare")
+				b.ReportMetric(float64(held-min(before, held))/float64(n), "B/task")
+			}
+		})
+	}
+}
+
+func (w *workshop) bare(n int) float64 {
+	w.b.Helper()
+	rate, err := bare.Rate(w.b.Context(), w.server.URL(), w.server.CredentialsFile(), n, benchSlots)
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	return rate
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
