@@ -34,7 +34,7 @@ demo: build ## Make up data, run everything in one process, show the KPIs; ONCE=
 	$(BIN) demo $(if $(ONCE),--once) $(DEMO_FLAGS)
 
 .PHONY: test
-test: lint checkgenerate checkdashboard breaking unit race ## Everything that must hold: linters, generated code, tests, race detector
+test: lint checkgenerate checkdashboard breaking unit race checkdeploy ## Everything that must hold: linters, generated code, tests, race detector
 
 .PHONY: unit
 unit: ## Test the packages without concurrency of their own
@@ -122,6 +122,10 @@ comparedashboard: $(WEB)/node_modules/.package-lock.json
 .PHONY: breaking
 breaking: protos ## Fail where api/ breaks clients of the commit before
 	tools/breaking.sh
+
+.PHONY: checkdeploy
+checkdeploy: ## Hold deploy/ against the schemas of Kubernetes, KEDA and Compose, and against the program
+	cd deploy && go vet ./... && go test -timeout $(TIMEOUT) ./...
 
 .PHONY: clean
 clean: ## Remove what was built, fetched or made up
