@@ -108,11 +108,11 @@ func (h *history) report(list []step) string {
 func (h *history) submit(request *shoplakev1.SubmitRunRequest) *shoplakev1.Run {
 	request.Flow = "flows/daily"
 	run, stages := h.s.run(request)
-	h.ended(run, stages)
+	h.ended(run, stages, request.GetStartDate() == "" && request.GetEndDate() == "")
 	return run
 }
 
-func (h *history) ended(run *shoplakev1.Run, stages map[string]*shoplakev1.Stage) {
+func (h *history) ended(run *shoplakev1.Run, stages map[string]*shoplakev1.Stage, open bool) {
 	h.tell("  %s %s", run.GetState(), run.GetError().GetMessage())
 	h.built = nil
 	for _, table := range slices.Sorted(maps.Keys(stages)) {
@@ -131,7 +131,8 @@ func (h *history) ended(run *shoplakev1.Run, stages map[string]*shoplakev1.Stage
 		h.read = maps.Clone(h.landing)
 	case shoplakev1.RunState_RUN_STATE_CANCELLED:
 	default:
-		if !strings.Contains(run.GetError().GetMessage(), "amount_small") {
+		// While a run of an interval builds only a part, a sale that moved into it may stand twice: the check holds that back.
+		if message := run.GetError().GetMessage(); !strings.Contains(message, "amount_small") && (open || !strings.Contains(message, "sale_key")) {
 			h.differs = fmt.Sprintf("the run ended as %v: %v", run.GetState(), run.GetError())
 		}
 	}
@@ -187,7 +188,7 @@ func (h *history) cancelledRun(r *rand.Rand) {
 			}
 		}
 	}
-	h.ended(run, stages)
+	h.ended(run, stages, true)
 }
 
 // compare brings the shop up to date and holds it against a fresh one that is given everything at once. Where a check fails,
@@ -230,7 +231,7 @@ func (h *history) compareWithFresh(run *shoplakev1.Run) (good bool) {
 				h.differs += fmt.Sprintf("%s differs (-full refresh +this history):\n%.3000s\n", name, diff)
 			}
 		}
-		h.differs += h.s.conserved()
+		h.differs += h.s.conservedOf(slices.Collect(maps.Keys(formats))...)
 	})
 	return good
 }
@@ -280,20 +281,4 @@ func (s *shop) lines(sql string) []string {
 	}
 	slices.Sort(lines)
 	return lines
-}
-
-// conserved says which files' rows are not all in bronze or quarantine.
-func (s *shop) conserved() string {
-	s.t.Helper()
-	var kept []string
-	for source := range formats {
-		kept = append(kept, fmt.Sprintf("SELECT '%s' AS source, _source_file AS path, 1 AS good, 0 AS bad FROM bronze.%[1]s", source))
-	}
-	lost := s.lines(`WITH kept AS (SELECT source, path, sum(good) AS good, sum(bad) AS bad FROM (` + strings.Join(kept, " UNION ALL ") + `
-			UNION ALL SELECT source, source_file, 0, 1 FROM ops.quarantine) GROUP BY ALL),
-		latest AS (SELECT * FROM ops.ingested QUALIFY row_number() OVER (PARTITION BY source, path ORDER BY ingested_at DESC) = 1)
-		SELECT source || '/' || path || ': ' || coalesce(rows_read, 0) || ' rows were read, ' || coalesce(good, 0) || ' are in bronze, ' || coalesce(bad, 0) || ' in quarantine' AS line
-		FROM latest FULL JOIN kept USING (source, path)
-		WHERE rows_read <> rows_bronze + rows_quarantined OR coalesce(rows_bronze, 0) <> coalesce(good, 0) OR coalesce(rows_quarantined, 0) <> coalesce(bad, 0)`)
-	return strings.Join(lost, "\n")
 }

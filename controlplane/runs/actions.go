@@ -187,8 +187,14 @@ func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 	if err != nil {
 		return nil, err
 	}
+	notices, err := l.readTwice(ctx, f, staged)
+	if err != nil {
+		return nil, err
+	}
 	if !f.planned.GetHasChecks() {
-		return []*dispatchv1.RunEvent{committing(f.table, l.epoch, staged.path, staged.sha256)}, nil
+		event := committing(f.table, l.epoch, staged.path, staged.sha256)
+		event.GetStageCommitting().Notices = notices
+		return []*dispatchv1.RunEvent{event}, nil
 	}
 	check, err := l.planCheck(ctx, f, staged.plan, staged.files)
 	if err != nil {
@@ -199,7 +205,7 @@ func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		return nil, fmt.Errorf("write the plan of the checks of %s: %w", f.table, err)
 	}
 	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageChecking{StageChecking: &dispatchv1.StageChecking{
-		Stage: f.table, StagedPath: staged.path, StagedSha256: staged.sha256, PlanPath: path, PlanSha256: sha}}}}, nil
+		Stage: f.table, StagedPath: staged.path, StagedSha256: staged.sha256, PlanPath: path, PlanSha256: sha, Notices: notices}}}}, nil
 }
 
 // stagedList is what the winning attempts of a stage staged, and where the list of it lies.
@@ -265,8 +271,10 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		if out.GetTable() == f.table {
 			properties[propertyInputs] = encodeInputs(plan.GetBuiltInputs())
 			properties[propertyFingerprint] = plan.GetFingerprint()
-			if plan.GetParts() != "" {
-				properties[propertyParts] = plan.GetParts()
+			for name, value := range map[string]string{propertyParts: plan.GetParts(), propertyChecks: plan.GetChecks()} {
+				if value != "" {
+					properties[name] = value
+				}
 			}
 			properties[propertyReasons] = f.planned.GetReasonsPath()
 		} else if len(byTable[out.GetTable()]) == 0 && len(out.GetReplaced()) == 0 {

@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"fmt"
 	"testing"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
@@ -42,6 +43,36 @@ func TestFirstResultWins(t *testing.T) {
 	apply(old)
 	if s.Stage("bronze.a").Task("2").Done != nil {
 		t.Error("a result of another plan was taken")
+	}
+}
+
+// Where a worker finds other files than were planned the stage is planned again, but not for ever.
+func TestStageIsPlannedAgainWhereItsInputIsAnother(t *testing.T) {
+	t.Parallel()
+	s := NewState("r")
+	apply := func(e *dispatchv1.RunEvent) {
+		t.Helper()
+		if err := s.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Submitted{Submitted: &dispatchv1.RunSubmitted{}}})
+	apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: graph[:1]}}})
+	st := s.Stage("bronze.a")
+	for plan := uint32(1); plan <= maxPlans; plan++ {
+		if actions := Next(s); len(actions) != 1 || actions[0].Kind != Plan || actions[0].PlanNumber != plan {
+			t.Fatalf("before plan %d the next is %v", plan, actions)
+		}
+		sha := fmt.Sprint("plan ", plan)
+		apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: &dispatchv1.StagePlanned{Stage: "bronze.a", PlanNumber: plan, PlanSha256: sha, TaskIds: []string{"1", "2"}, Attempts: 1}}})
+		apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Task{Task: &dispatchv1.TaskReport{Stage: "bronze.a", TaskId: "2", AttemptId: sha, Release: 1, PlanSha256: sha,
+			Outcome: &dispatchv1.TaskReport_Failed{Failed: &dispatchv1.TaskFailed{Class: dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT, Message: "b.csv is another", PlanAgain: true}}}}})
+		if plan < maxPlans && (st.State != shoplakev1.StageState_STAGE_STATE_WAITING || st.Reason != "b.csv is another") {
+			t.Errorf("after plan %d the stage is %v: %s", plan, st.State, st.Reason)
+		}
+	}
+	if st.State != shoplakev1.StageState_STAGE_STATE_FAILED || st.Failure.Message != "b.csv is another" {
+		t.Errorf("after the last plan the stage is %v: %v", st.State, st.Failure)
 	}
 }
 

@@ -3,6 +3,7 @@ package runs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ const (
 	propertyInputs      = "shoplake.inputs"
 	propertyFingerprint = "shoplake.fingerprint"
 	propertyParts       = "shoplake.parts"
+	propertyChecks      = "shoplake.checks"
 	propertyReasons     = "shoplake.reasons"
 )
 
@@ -109,10 +111,37 @@ func (l *planner) stale(ctx context.Context, p *pipeline.Pipeline, f facts) (*pl
 		PipelineDigest: p.Digest, IngestTime: timestamppb.New(f.started),
 		Fingerprint: pipeline.Fingerprint(p, f.table, engine.Version()),
 	}
+	base.Checks = pipeline.ChecksFingerprint(p, f.table)
+	var found *planned
+	var err error
 	if source, ok := strings.CutPrefix(f.table, "bronze."); ok {
-		return l.staleSource(ctx, p, p.Source(source), f, base)
+		found, err = l.staleSource(ctx, p, p.Source(source), f, base)
+	} else {
+		found, err = l.staleModel(ctx, p, p.Model(f.table), f, base)
 	}
-	return l.staleModel(ctx, p, p.Model(f.table), f, base)
+	if err != nil || found.plan != nil || base.Checks == "" {
+		return found, err
+	}
+	return found, l.checkAgain(ctx, f, base, found)
+}
+
+// checkAgain plans the checks alone of a table that is up to date but passed others than those that it has now.
+func (l *planner) checkAgain(ctx context.Context, f facts, plan *dispatchv1.StagePlan, found *planned) error {
+	current, err := l.Lake.Table(ctx, f.table)
+	if errors.Is(err, lake.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if current.SnapshotID == 0 || current.Summary[propertyChecks] == plan.GetChecks() {
+		return nil
+	}
+	plan.Kind = dispatchv1.StageKind_STAGE_KIND_TRANSFORM // without tasks: nothing is computed
+	plan.Outputs = []*dispatchv1.OutputTable{l.output(current, nil)}
+	plan.BuiltInputs, plan.Fingerprint, plan.Parts = decodeInputs(current.Summary[propertyInputs]), current.Summary[propertyFingerprint], current.Summary[propertyParts]
+	found.plan, found.reason = plan, "its checks changed: "+found.reason
+	return nil
 }
 
 // table returns a table as it is now, after making it or adding columns to it; in a dry run, which changes nothing, as it would

@@ -249,11 +249,13 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 			st.State, st.Checking = shoplakev1.StageState_STAGE_STATE_CHECKING, k.StageChecking
 			st.StagedPath, st.StagedSHA256 = k.StageChecking.GetStagedPath(), k.StageChecking.GetStagedSha256()
 			st.Check = &Task{ID: checkTask, State: shoplakev1.TaskState_TASK_STATE_QUEUED, Release: 1, QueuedAt: at}
+			s.Notices = append(s.Notices, k.StageChecking.GetNotices()...)
 		})
 	case *dispatchv1.RunEvent_StageCommitting:
 		return s.onStage(k.StageCommitting.GetStage(), func(st *Stage) {
 			st.State, st.Committing = shoplakev1.StageState_STAGE_STATE_COMMITTING, k.StageCommitting.GetEpoch()
 			st.StagedPath, st.StagedSHA256 = k.StageCommitting.GetStagedPath(), k.StageCommitting.GetStagedSha256()
+			s.Notices = append(s.Notices, k.StageCommitting.GetNotices()...)
 		})
 	case *dispatchv1.RunEvent_StageCommitted:
 		return s.onStage(k.StageCommitted.GetStage(), func(st *Stage) {

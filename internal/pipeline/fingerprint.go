@@ -43,6 +43,23 @@ func Fingerprint(p *Pipeline, table, engineVersion string) string {
 	})
 }
 
+// ChecksFingerprint is the SHA-256 in hex of the checks of a table; empty where it has none. A table that passed other checks than
+// these is checked again.
+func ChecksFingerprint(p *Pipeline, table string) string {
+	type check struct {
+		Name, SQL string
+		Severity  Severity
+	}
+	var checks []check
+	for _, c := range p.ChecksOf(table) {
+		checks = append(checks, check{c.Name, normalizeSQL(c.SQL), c.Severity})
+	}
+	if len(checks) == 0 {
+		return ""
+	}
+	return hashOf(checks)
+}
+
 // hashOf hashes plain data; maps are encoded in the order of their keys.
 func hashOf(data any) string {
 	encoded, err := json.Marshal(data)

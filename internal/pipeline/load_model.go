@@ -203,6 +203,19 @@ func (l *loader) bindModels() {
 	}
 }
 
+// faulted says whether something is wrong with a model or with a table that it reads: what follows from that is no fault of its own.
+func (l *loader) faulted(draft *modelDraft) bool {
+	files := []string{draft.file}
+	for _, table := range draft.tables {
+		if source := l.pipeline.SourceOf(table); source != nil {
+			files = append(files, source.File)
+		} else if model := l.drafts[table]; model != nil {
+			files = append(files, model.file)
+		}
+	}
+	return slices.ContainsFunc(*l.faults, func(f Fault) bool { return slices.Contains(files, f.File) })
+}
+
 // checkStorable faults columns that a table cannot hold, by name or by type; it returns whether all is well.
 func (l *loader) checkStorable(draft *modelDraft) bool {
 	sound := l.checkOutput(draft.statement, draft.Columns)
@@ -230,6 +243,11 @@ func (l *loader) checkModel(draft *modelDraft) {
 	}
 	if draft.Reach.Kind != ReachNone {
 		l.checkReach(draft)
+	}
+	told := slices.ContainsFunc(draft.Inputs, func(in Input) bool { return in.Relation == RelationSame })
+	if !draft.Partition.IsZero() && !told && !l.faulted(draft) {
+		l.faults.add(draft.file, draft.partition.line, draft.partition.valueColumn,
+			"no input tells which partitions %s has: name the column of one that holds them (-- input T: same(column)), or leave the partition out", draft.Table)
 	}
 }
 

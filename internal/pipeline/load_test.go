@@ -121,6 +121,7 @@ func TestFaults(t *testing.T) {
 		{"unknown partition", silver, "month(sale_date)", "year(sale_date)", []string{"silver/sales.sql:2:15: unknown partition year(...)"}},
 		{"partition column", silver, "month(sale_date)", "month(sold_on)", []string{"silver/sales.sql:2:15: partition column sold_on is not in the output: it has sale_id, sale_date"}},
 		{"month of a text", silver, "month(sale_date)", "month(sale_id)", []string{"silver/sales.sql:2:15: partition column sale_id is VARCHAR: only a DATE has a month"}},
+		{"partition that no input tells", gold, "-- key: sale_date", "-- input silver.sales: all", []string{"gold/daily.sql:1:15: no input tells which partitions gold.daily has"}},
 		{"partition by decimal", silver, "month(sale_date)", "price", []string{"silver/sales.sql:2:15: partition column price is DECIMAL(18,4)"}},
 		{"key column", silver, "-- key: sale_id", "-- key: sale_id, line", []string{"silver/sales.sql:3:9: key column line is not in the output"}},
 		{"bad reach", silver, "any", "far", []string{"silver/sales.sql:4:11: reach is none, any or a number of days"}},

@@ -391,3 +391,27 @@ func TestGraphOfManyTables(t *testing.T) {
 		}
 	})
 }
+
+// A table is checked again where its own checks do something else, not where other words are found for the same.
+func TestChecksFingerprint(t *testing.T) {
+	t.Parallel()
+	base := load(t, changed(nil))
+	of := func(files map[string]string, table string) string { return pipeline.ChecksFingerprint(load(t, changed(files)), table) }
+	before := pipeline.ChecksFingerprint(base, "silver.sales")
+	if before == "" || pipeline.ChecksFingerprint(base, "bronze.sales") != "" {
+		t.Error("silver.sales has a check, bronze.sales has none")
+	}
+	const check = "checks/positive.sql"
+	if of(edited(t, check, "WHERE price", "WHERE -- why not\n price"), "silver.sales") != before {
+		t.Error("a comment is a change")
+	}
+	if of(edited(t, check, "severity: warn", "severity: error"), "silver.sales") == before {
+		t.Error("another severity is no change")
+	}
+	if of(edited(t, check, "< 0", "<= 0"), "silver.sales") == before {
+		t.Error("another SQL is no change")
+	}
+	if of(edited(t, "silver/sales.sql", "Sales, each once.", "Sales."), "silver.sales") != before {
+		t.Error("what is said of the table changes its checks")
+	}
+}

@@ -1092,8 +1092,9 @@ type StageChecking struct {
 	StagedPath   string `protobuf:"bytes,2,opt,name=staged_path,json=stagedPath,proto3" json:"staged_path,omitempty"`
 	StagedSha256 string `protobuf:"bytes,3,opt,name=staged_sha256,json=stagedSha256,proto3" json:"staged_sha256,omitempty"`
 	// The plan of the check task: the tables as they would be.
-	PlanPath      string `protobuf:"bytes,4,opt,name=plan_path,json=planPath,proto3" json:"plan_path,omitempty"`
-	PlanSha256    string `protobuf:"bytes,5,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`
+	PlanPath      string   `protobuf:"bytes,4,opt,name=plan_path,json=planPath,proto3" json:"plan_path,omitempty"`
+	PlanSha256    string   `protobuf:"bytes,5,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`
+	Notices       []string `protobuf:"bytes,6,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1163,12 +1164,20 @@ func (x *StageChecking) GetPlanSha256() string {
 	return ""
 }
 
+func (x *StageChecking) GetNotices() []string {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
 type StageCommitting struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	StagedPath    string                 `protobuf:"bytes,3,opt,name=staged_path,json=stagedPath,proto3" json:"staged_path,omitempty"`
 	StagedSha256  string                 `protobuf:"bytes,4,opt,name=staged_sha256,json=stagedSha256,proto3" json:"staged_sha256,omitempty"`
+	Notices       []string               `protobuf:"bytes,5,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1229,6 +1238,13 @@ func (x *StageCommitting) GetStagedSha256() string {
 		return x.StagedSha256
 	}
 	return ""
+}
+
+func (x *StageCommitting) GetNotices() []string {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
 }
 
 type StageCommitted struct {
@@ -2023,7 +2039,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\rStageUpToDate\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\anotices\x18\x03 \x03(\tR\anotices\"\xa9\x01\n" +
+	"\anotices\x18\x03 \x03(\tR\anotices\"\xc3\x01\n" +
 	"\rStageChecking\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x1f\n" +
 	"\vstaged_path\x18\x02 \x01(\tR\n" +
@@ -2031,13 +2047,15 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\rstaged_sha256\x18\x03 \x01(\tR\fstagedSha256\x12\x1b\n" +
 	"\tplan_path\x18\x04 \x01(\tR\bplanPath\x12\x1f\n" +
 	"\vplan_sha256\x18\x05 \x01(\tR\n" +
-	"planSha256\"\x83\x01\n" +
+	"planSha256\x12\x18\n" +
+	"\anotices\x18\x06 \x03(\tR\anotices\"\x9d\x01\n" +
 	"\x0fStageCommitting\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1f\n" +
 	"\vstaged_path\x18\x03 \x01(\tR\n" +
 	"stagedPath\x12#\n" +
-	"\rstaged_sha256\x18\x04 \x01(\tR\fstagedSha256\"\xb7\x01\n" +
+	"\rstaged_sha256\x18\x04 \x01(\tR\fstagedSha256\x12\x18\n" +
+	"\anotices\x18\x05 \x03(\tR\anotices\"\xb7\x01\n" +
 	"\x0eStageCommitted\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12Q\n" +
 	"\tsnapshots\x18\x02 \x03(\v23.shoplake.dispatch.v1.StageCommitted.SnapshotsEntryR\tsnapshots\x1a<\n" +

@@ -222,6 +222,8 @@ type StagePlan struct {
 	Fingerprint string `protobuf:"bytes,12,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	// Kept in the snapshot's summary: by what runs of intervals built some partitions while others stayed as they were; empty where none did.
 	Parts string `protobuf:"bytes,13,opt,name=parts,proto3" json:"parts,omitempty"`
+	// Kept in the snapshot's summary: the checks that the table passed; empty where it has none.
+	Checks string `protobuf:"bytes,14,opt,name=checks,proto3" json:"checks,omitempty"`
 	// The pool of workers that does the tasks (the control plane's where empty), and how many slots of a worker each takes (1 where 0).
 	Pool          string `protobuf:"bytes,30,opt,name=pool,proto3" json:"pool,omitempty"`
 	Slots         int32  `protobuf:"varint,31,opt,name=slots,proto3" json:"slots,omitempty"`
@@ -346,6 +348,13 @@ func (x *StagePlan) GetFingerprint() string {
 func (x *StagePlan) GetParts() string {
 	if x != nil {
 		return x.Parts
+	}
+	return ""
+}
+
+func (x *StagePlan) GetChecks() string {
+	if x != nil {
+		return x.Checks
 	}
 	return ""
 }
@@ -1624,7 +1633,7 @@ var File_shoplake_dispatch_v1_task_proto protoreflect.FileDescriptor
 
 const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\n" +
-	"\x1fshoplake/dispatch/v1/task.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x05\n" +
+	"\x1fshoplake/dispatch/v1/task.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x05\n" +
 	"\tStagePlan\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x14\n" +
@@ -1641,7 +1650,8 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	" \x03(\v2\x1e.shoplake.dispatch.v1.TaskPlanR\x05tasks\x12S\n" +
 	"\fbuilt_inputs\x18\v \x03(\v20.shoplake.dispatch.v1.StagePlan.BuiltInputsEntryR\vbuiltInputs\x12 \n" +
 	"\vfingerprint\x18\f \x01(\tR\vfingerprint\x12\x14\n" +
-	"\x05parts\x18\r \x01(\tR\x05parts\x12\x12\n" +
+	"\x05parts\x18\r \x01(\tR\x05parts\x12\x16\n" +
+	"\x06checks\x18\x0e \x01(\tR\x06checks\x12\x12\n" +
 	"\x04pool\x18\x1e \x01(\tR\x04pool\x12\x14\n" +
 	"\x05slots\x18\x1f \x01(\x05R\x05slots\x1a>\n" +
 	"\x10BuiltInputsEntry\x12\x10\n" +
