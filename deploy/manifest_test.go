@@ -12,6 +12,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
@@ -57,8 +58,13 @@ func built(t *testing.T, overlay string) cluster {
 			continue
 		}
 		o := object()
-		if err := yaml.UnmarshalStrict(text, o); err != nil {
-			t.Errorf("%s %s: %v", what, r.GetName(), err)
+		text, err = yaml.YAMLToJSONStrict(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As the API server decodes: the case of a field's name counts.
+		if strict, err := json.UnmarshalStrict(text, o); err != nil || len(strict) > 0 {
+			t.Errorf("%s %s: %v", what, r.GetName(), append(strict, err))
 			continue
 		}
 		if o.GetNamespace() != "shoplake" && gvk.Kind != "Namespace" {
