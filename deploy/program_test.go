@@ -19,8 +19,10 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/docker/go-units"
 	kedav1alpha1 "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
 )
 
 var programDir string
@@ -304,23 +306,69 @@ func checkTrigger(t *testing.T, trigger kedav1alpha1.ScaleTriggers, told string,
 	}
 }
 
-// knownMetadata are the keys that a scaler of KEDA reads, from its source: its schema leaves them open.
-func knownMetadata(t *testing.T, scaler string) []string {
+// kedaFile is a file of KEDA's own repository, of the version that go.mod names.
+func kedaFile(t *testing.T, path ...string) []byte {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/kedacore/keda/v2").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(strings.TrimSpace(string(out)), "pkg", "scalers", strings.ReplaceAll(scaler, "-", "_")+"_scaler.go")
-	source, err := os.ReadFile(path)
+	content, err := os.ReadFile(filepath.Join(append([]string{strings.TrimSpace(string(out))}, path...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return content
+}
+
+// knownMetadata are the keys that a scaler of KEDA reads, from its source: its schema leaves them open.
+func knownMetadata(t *testing.T, scaler string) []string {
+	t.Helper()
+	source := kedaFile(t, "pkg", "scalers", strings.ReplaceAll(scaler, "-", "_")+"_scaler.go")
 	var keys []string
 	for _, m := range regexp.MustCompile(`keda:"name=(\w+)[^"]*triggerMetadata`).FindAllStringSubmatch(string(source), -1) {
 		keys = append(keys, m[1])
 	}
 	return keys
+}
+
+// TestScaledObjectsMeetTheirSchema holds values, as those of enumerations, against the schema that KEDA gives the cluster.
+func TestScaledObjectsMeetTheirSchema(t *testing.T) {
+	t.Parallel()
+	var definition struct {
+		Spec struct {
+			Versions []struct {
+				Name   string
+				Schema struct{ OpenAPIV3Schema any }
+			}
+		}
+	}
+	if err := yaml.Unmarshal(kedaFile(t, "config", "crd", "bases", "keda.sh_scaledobjects.yaml"), &definition); err != nil {
+		t.Fatal(err)
+	}
+	if v := definition.Spec.Versions; len(v) != 1 || v[0].Name != "v1alpha1" {
+		t.Fatalf("KEDA has the versions %v", v)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("scaledobject.json", definition.Spec.Versions[0].Schema.OpenAPIV3Schema); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("scaledobject.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, overlay := range overlays[1:] {
+		text, err := os.ReadFile(filepath.Join("kubernetes", overlay, "scaledobject.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var object any
+		if err := yaml.Unmarshal(text, &object); err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(object); err != nil {
+			t.Errorf("%s: %v", overlay, err)
+		}
+	}
 }
 
 func TestComposeFile(t *testing.T) {
