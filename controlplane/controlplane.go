@@ -26,6 +26,7 @@ import (
 	"github.com/shoplake/shoplake/controlplane/published"
 	"github.com/shoplake/shoplake/controlplane/quarantine"
 	"github.com/shoplake/shoplake/controlplane/runs"
+	"github.com/shoplake/shoplake/controlplane/schedule"
 	"github.com/shoplake/shoplake/controlplane/server"
 	"github.com/shoplake/shoplake/controlplane/source"
 	"github.com/shoplake/shoplake/controlplane/table"
@@ -33,6 +34,7 @@ import (
 	"github.com/shoplake/shoplake/internal/bus"
 	"github.com/shoplake/shoplake/internal/engine"
 	"github.com/shoplake/shoplake/internal/lake"
+	flows "github.com/shoplake/shoplake/internal/pipeline"
 	"github.com/shoplake/shoplake/internal/pipelinestore"
 	"github.com/shoplake/shoplake/internal/scratch"
 )
@@ -65,6 +67,8 @@ type Config struct {
 	// Channels reach people when runs fail or recover; nil tells nobody. PublicURL is where people reach the page.
 	Channels  alert.Sender
 	PublicURL string
+	// Schedules says whether flows are started by their schedules, by files and by other flows.
+	Schedules bool
 	// Metrics is served at /metrics; nil where there are none.
 	Metrics http.Handler
 	Log     *slog.Logger
@@ -83,6 +87,8 @@ type ControlPlane struct {
 	// notifier is nil where there is nobody to tell.
 	notifier *alert.Notifier
 	leads    atomic.Bool
+	// scheduler is nil where this control plane keeps no schedules.
+	scheduler *schedule.Scheduler
 	// measured are the metrics, until it is closed.
 	measured metric.Registration
 }
@@ -141,6 +147,9 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 	})
 	if c.Channels != nil && len(c.Channels.Names()) > 0 {
 		cp.notifier = &alert.Notifier{Runs: ended, Store: told{cp.bus}, Sender: c.Channels, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), Log: c.Log}
+	}
+	if c.Schedules {
+		cp.scheduler = cp.schedule(c, store)
 	}
 	if cp.server, err = server.New(server.Config{Listen: c.Listen, Insecure: c.Insecure, Log: c.Log}); err != nil {
 		return nil, err
@@ -210,7 +219,9 @@ func (cp *ControlPlane) register(c Config, coordinator *runs.Coordinator, store 
 	cp.kpis = kpi.New(reader)
 	on := cp.server.Registrar()
 	shoplakev1.RegisterRunServiceServer(on, &runs.Handler{Coordinator: coordinator, Store: store, Runs: log})
-	shoplakev1.RegisterFlowServiceServer(on, &flow.Handler{Pipelines: store})
+	shoplakev1.RegisterFlowServiceServer(on, &flow.Handler{
+		Pipelines: store, States: cp.bus, Runs: log, Scheduled: c.Schedules, Landing: c.Landing, Settle: c.Settle,
+	})
 	shoplakev1.RegisterPipelineServiceServer(on, &pipeline.Handler{Pipelines: store})
 	shoplakev1.RegisterSourceServiceServer(on, &source.Handler{Reader: reader, Landing: c.Landing})
 	shoplakev1.RegisterKpiServiceServer(on, &kpi.Handler{KPIs: cp.kpis})
@@ -225,6 +236,30 @@ func (cp *ControlPlane) lead(ctx context.Context, leads bool) {
 	if cp.notifier != nil {
 		cp.notifier.Lead(ctx, leads)
 	}
+	if cp.scheduler != nil {
+		cp.scheduler.Lead(ctx, leads)
+	}
+}
+
+// schedule makes the scheduler, which works while this control plane leads.
+func (cp *ControlPlane) schedule(c Config, store *pipelinestore.Store) *schedule.Scheduler {
+	return schedule.New(schedule.Config{
+		States: cp.bus, Runs: runs.NewLog(cp.bus), Pipelines: store, NewRuns: cp.bus.WatchNewRuns,
+		OpenRuns: func(ctx context.Context) ([]string, error) {
+			index, err := cp.bus.RunIndex(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return index.Open(), nil
+		},
+		OnLate: func(ctx context.Context, f *flows.Flow, nominal time.Time, why string) error {
+			if cp.notifier == nil {
+				return nil
+			}
+			return cp.notifier.Late(ctx, f.Name, nominal, why, f.Notify)
+		},
+		Landing: c.Landing, Settle: c.Settle, Now: time.Now, Log: c.Log,
+	})
 }
 
 // Address is what the server listens on.

@@ -53,6 +53,7 @@ start it again. More workers, also in other processes, may join by the NATS port
 	}
 	dirs.flags(cmd, "shoplake-data")
 	o.flags(cmd)
+	scheduleFlag(cmd, &o.schedules)
 	embedded.flags(cmd)
 	logs.flags(cmd)
 	return cmd
@@ -68,6 +69,7 @@ type serveOptions struct {
 	queryMemory  bytesFlag
 	drain        time.Duration
 	settle       time.Duration
+	schedules    bool
 	notices      noticeFlags
 	nats         bus.ServerConfig
 }
@@ -86,6 +88,10 @@ func (o *serveOptions) flags(cmd *cobra.Command) {
 func listenFlags(cmd *cobra.Command, listen *string, insecure *bool) {
 	cmd.Flags().StringVar(listen, "listen", client.DefaultAddress, "address to serve at, host:port; port 0 for any free one")
 	cmd.Flags().BoolVar(insecure, "insecure", false, "serve an address that is not loopback without TLS and tokens: whoever reaches it may do everything")
+}
+
+func scheduleFlag(cmd *cobra.Command, schedules *bool) {
+	cmd.Flags().BoolVar(schedules, "schedules", true, "start flows when their schedules, new files or other flows say so; false for a server that only runs what it is asked to")
 }
 
 // house is everything that one process runs.
@@ -125,7 +131,7 @@ func startHouse(ctx context.Context, dirs folders, o serveOptions, t *telemetry.
 		Channels: channels, PublicURL: o.notices.publicURL,
 		Listen: o.listen, Insecure: o.insecure, Bus: connection,
 		Warehouse: dirs.warehouse, Landing: dirs.landing, ScratchDir: dirs.scratch,
-		Pipeline: folder, MemoryLimit: memoryFor(o.queryMemory, queriesPercent, 1), Pool: worker.DefaultPool, Version: release, Settle: o.settle,
+		Pipeline: folder, MemoryLimit: memoryFor(o.queryMemory, queriesPercent, 1), Pool: worker.DefaultPool, Version: release, Settle: o.settle, Schedules: o.schedules,
 		Metrics: t.MetricsHandler(), Log: t.Logger(),
 	})
 	if err != nil {

@@ -24,7 +24,10 @@ type landed struct {
 }
 
 // Landed is a file in a landing folder.
-type Landed struct{ Bytes int64 }
+type Landed struct {
+	Bytes    int64
+	Modified time.Time
+}
 
 // LandingFiles are the files that lie in the landing folder of a source, by path below it; those still being written included.
 func LandingFiles(landing string, source *pipeline.Source) (map[string]Landed, error) {
@@ -39,7 +42,7 @@ func LandingFiles(landing string, source *pipeline.Source) (map[string]Landed, e
 	}
 	byPath := map[string]Landed{}
 	for _, f := range files {
-		byPath[f.path] = Landed{Bytes: f.bytes}
+		byPath[f.path] = Landed{Bytes: f.bytes, Modified: f.modified}
 	}
 	return byPath, nil
 }

@@ -19,7 +19,7 @@ func (s *State) Run() *shoplakev1.Run {
 		StartDate: s.Submitted.GetStartDate(), EndDate: s.Submitted.GetEndDate(), FullRefresh: s.Submitted.GetFullRefresh(),
 		CreateTime: timestamp(s.Created), StartTime: timestamp(s.Started), EndTime: timestamp(s.Ended),
 		Error: s.Failure.present(), Counts: &shoplakev1.RunCounts{}, PublishedVersion: int64(s.PublishedVersion), Notices: s.Notices,
-		DryRun: s.Dry(), Resumes: int32(s.Life),
+		DryRun: s.Dry(), Resumes: int32(s.Life), NominalTime: s.Submitted.GetNominalTime(),
 	}
 	for _, st := range s.Stages {
 		r.Counts.Stages++

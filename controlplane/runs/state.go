@@ -224,6 +224,7 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 	switch k := e.GetKind().(type) {
 	case *dispatchv1.RunEvent_Submitted:
 		s.Submitted, s.Created, s.Phase = k.Submitted, at, shoplakev1.RunState_RUN_STATE_QUEUED
+		s.Notices = append(s.Notices, k.Submitted.GetNotices()...)
 	case *dispatchv1.RunEvent_Started:
 		if s.Phase == shoplakev1.RunState_RUN_STATE_QUEUED { // a cancel that came first holds
 			s.start(k.Started, at)

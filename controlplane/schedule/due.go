@@ -31,6 +31,8 @@ type State struct {
 	Files string
 	// After holds, for each flow that this one runs after, its last run that was noticed.
 	After map[string]string
+	// Landed is when the newest file landed that a run was to wait for and found: the next run waits for a newer one.
+	Landed time.Time
 }
 
 // Occurrence is one reason to run a flow.

@@ -11,7 +11,7 @@ import (
 	"github.com/shoplake/shoplake/internal/pipeline"
 )
 
-var monday = time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
+var monday = time.Date(2021, 3, 1, 0, 0, 0, 0, time.UTC)
 
 func daily(catchUp pipeline.CatchUp) *pipeline.Schedule {
 	return &pipeline.Schedule{Cron: "0 4 * * *", TimeZone: "UTC", CatchUp: catchUp, Concurrency: 1, OnOverlap: pipeline.OverlapQueue}
@@ -107,7 +107,7 @@ func TestEdits(t *testing.T) {
 	expect(t, "another catch-up is no other schedule", due(t, &other, &st, monday.Add(100*time.Hour)), "03-05 03:00")
 
 	bounded := other
-	bounded.EndDate = "2027-03-07"
+	bounded.EndDate = "2021-03-07"
 	due(t, &bounded, &st, monday.Add(101*time.Hour))
 	expect(t, "the last day", due(t, &bounded, &st, monday.Add(6*24*time.Hour)), "03-06 03:00")
 	expect(t, "after the last day", due(t, &bounded, &st, monday.Add(20*24*time.Hour)))
@@ -230,11 +230,12 @@ func TestRandomClocks(t *testing.T) {
 
 func TestRequestIDs(t *testing.T) {
 	t.Parallel()
-	a, b := RequestID("daily", at(monday)), RequestID("daily", at(monday.In(time.FixedZone("", 7200))))
+	day := time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
+	a, b := RequestID("daily", at(day)), RequestID("daily", at(day.In(time.FixedZone("", 7200))))
 	if a != b {
 		t.Error("the same moment has two request ids")
 	}
-	if a == RequestID("weekly", at(monday)) || a == RequestID("daily", at(monday.Add(time.Minute))) {
+	if a == RequestID("weekly", at(day)) || a == RequestID("daily", at(day.Add(time.Minute))) {
 		t.Error("two occurrences have one request id")
 	}
 	// It must not change from version to version: a newer one may find what an older one was about to submit.

@@ -204,11 +204,11 @@ func TestOverlapWithCrashes(t *testing.T) {
 func TestLate(t *testing.T) {
 	t.Parallel()
 	f := &pipeline.Flow{
-		Schedule: &pipeline.Schedule{Cron: "30 5 * * 1", TimeZone: "UTC", StartDate: "2027-03-01"},
+		Schedule: &pipeline.Schedule{Cron: "30 5 * * 1", TimeZone: "UTC", StartDate: "2021-03-01"},
 		Late:     &pipeline.Late{Source: "inventory", After: 12 * time.Hour},
 	}
 	o := at(monday.Add(5*time.Hour + 30*time.Minute))
-	e, ok, err := Expected(f, o)
+	e, ok, err := Expected(f, State{}, o)
 	if err != nil || !ok {
 		t.Fatal(ok, err)
 	}
@@ -217,10 +217,13 @@ func TestLate(t *testing.T) {
 		t.Errorf("expected (-want +got):\n%s", diff)
 	}
 	f.Late.After = 20 * 24 * time.Hour
-	if e, _, _ := Expected(f, o); !e.Until.Equal(o.Nominal.AddDate(0, 0, 7)) {
+	if e, _, _ := Expected(f, State{}, o); !e.Until.Equal(o.Nominal.AddDate(0, 0, 7)) {
 		t.Errorf("a run waits until %v, longer than the next one's time", e.Until)
 	}
-	if _, ok, _ := Expected(f, Occurrence{Key: "files/1"}); ok {
+	if e, _, _ := Expected(f, State{Landed: monday}, o); !e.Since.Equal(monday) {
+		t.Errorf("a file of %v counts, that of %v did already", e.Since, monday)
+	}
+	if _, ok, _ := Expected(f, State{}, Occurrence{Key: "files/1"}); ok {
 		t.Error("an event waits for a file")
 	}
 	hour := func(n int) time.Time { return o.Nominal.Add(time.Duration(n) * time.Hour) }

@@ -64,7 +64,8 @@ func Once[T any](t testing.TB, f func() (T, error)) T {
 	return v
 }
 
-// Environment is this process's own, less what would configure the program, plus what is added.
+// Environment is this process's own, less what would configure the program, plus what is added. Flows do not run by themselves:
+// a test that goes on while it is time for one would be surprised.
 func Environment(add ...string) []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -72,7 +73,7 @@ func Environment(add ...string) []string {
 			env = append(env, v)
 		}
 	}
-	return append(env, add...)
+	return append(append(env, "SHOPLAKE_SCHEDULES=false"), add...)
 }
 
 // FreePort is a port that nobody listens at, below those that systems give to whoever asks for any: it can be used again

@@ -28,6 +28,7 @@ const (
 	workerBucket    = "shoplake_workers"
 	settingBucket   = "shoplake_settings"
 	leaseBucket     = "shoplake_lease"
+	scheduleBucket  = "shoplake_schedules"
 
 	checkpointBucket = "shoplake_checkpoints"
 	checkpointStore  = "shoplake_checkpoints" // an object store, for what does not fit into the bucket
@@ -89,6 +90,7 @@ func (b *Bus) Setup(ctx context.Context) error {
 		{Bucket: settingBucket, Description: "What operators set."},
 		{Bucket: checkpointBucket, Description: "What the log of each run folds to."},
 		{Bucket: runIndexBucket, Description: "Which runs have ended, and which are archived: the names of the keys are all that counts."},
+		{Bucket: scheduleBucket, Description: "When each flow ran, and whether it is paused."},
 		// One value a key: with more, the server would raise a lease's time to live to that of its markers.
 		{Bucket: leaseBucket, Description: "Which control plane coordinates.", History: 1, LimitMarkerTTL: time.Minute},
 	}

@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -30,7 +31,21 @@ type Flow struct {
 	Title       string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// Every table that a run of the flow brings up to date, in the order of dependencies.
-	Tables        []string `protobuf:"bytes,4,rep,name=tables,proto3" json:"tables,omitempty"`
+	Tables []string `protobuf:"bytes,4,rep,name=tables,proto3" json:"tables,omitempty"`
+	// At which times it runs; unset where at none.
+	Schedule *FlowSchedule `protobuf:"bytes,5,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// sources/{source}: new files of these start it.
+	FileSources []string `protobuf:"bytes,6,rep,name=file_sources,json=fileSources,proto3" json:"file_sources,omitempty"`
+	// flows/{flow}: it runs when a run of one of these has succeeded.
+	After  []string `protobuf:"bytes,7,rep,name=after,proto3" json:"after,omitempty"`
+	Paused bool     `protobuf:"varint,8,opt,name=paused,proto3" json:"paused,omitempty"`
+	// The next time of its schedule; unset where there is none, while it is paused, and where the server keeps no schedules.
+	NextRunTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_run_time,json=nextRunTime,proto3" json:"next_run_time,omitempty"`
+	LastRun     *FlowRun               `protobuf:"bytes,10,opt,name=last_run,json=lastRun,proto3" json:"last_run,omitempty"`
+	// How many runs wait to be submitted, for others to end or for a file.
+	Waiting int32 `protobuf:"varint,11,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// What its schedule waits for in vain; empty where it is not late.
+	Late          string `protobuf:"bytes,12,opt,name=late,proto3" json:"late,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -93,6 +108,230 @@ func (x *Flow) GetTables() []string {
 	return nil
 }
 
+func (x *Flow) GetSchedule() *FlowSchedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *Flow) GetFileSources() []string {
+	if x != nil {
+		return x.FileSources
+	}
+	return nil
+}
+
+func (x *Flow) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Flow) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Flow) GetNextRunTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextRunTime
+	}
+	return nil
+}
+
+func (x *Flow) GetLastRun() *FlowRun {
+	if x != nil {
+		return x.LastRun
+	}
+	return nil
+}
+
+func (x *Flow) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Flow) GetLate() string {
+	if x != nil {
+		return x.Late
+	}
+	return ""
+}
+
+// FlowSchedule is what the pipeline says of the times of a flow.
+type FlowSchedule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Cron  string                 `protobuf:"bytes,1,opt,name=cron,proto3" json:"cron,omitempty"`
+	// IANA name
+	TimeZone string `protobuf:"bytes,2,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// First local day, YYYY-MM-DD; empty where unbounded.
+	StartDate string `protobuf:"bytes,3,opt,name=start_date,json=startDate,proto3" json:"start_date,omitempty"`
+	// The local day after the last, YYYY-MM-DD; empty where unbounded.
+	EndDate string `protobuf:"bytes,4,opt,name=end_date,json=endDate,proto3" json:"end_date,omitempty"`
+	// all, latest or none
+	CatchUp     string `protobuf:"bytes,5,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`
+	Concurrency int32  `protobuf:"varint,6,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// queue, skip or cancel_running
+	OnOverlap     string `protobuf:"bytes,7,opt,name=on_overlap,json=onOverlap,proto3" json:"on_overlap,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlowSchedule) Reset() {
+	*x = FlowSchedule{}
+	mi := &file_shoplake_v1_flow_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlowSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlowSchedule) ProtoMessage() {}
+
+func (x *FlowSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_flow_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlowSchedule.ProtoReflect.Descriptor instead.
+func (*FlowSchedule) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *FlowSchedule) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *FlowSchedule) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *FlowSchedule) GetStartDate() string {
+	if x != nil {
+		return x.StartDate
+	}
+	return ""
+}
+
+func (x *FlowSchedule) GetEndDate() string {
+	if x != nil {
+		return x.EndDate
+	}
+	return ""
+}
+
+func (x *FlowSchedule) GetCatchUp() string {
+	if x != nil {
+		return x.CatchUp
+	}
+	return ""
+}
+
+func (x *FlowSchedule) GetConcurrency() int32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *FlowSchedule) GetOnOverlap() string {
+	if x != nil {
+		return x.OnOverlap
+	}
+	return ""
+}
+
+// FlowRun is the newest run of a flow.
+type FlowRun struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// runs/{ulid}
+	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	State         RunState               `protobuf:"varint,2,opt,name=state,proto3,enum=shoplake.v1.RunState" json:"state,omitempty"`
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlowRun) Reset() {
+	*x = FlowRun{}
+	mi := &file_shoplake_v1_flow_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlowRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlowRun) ProtoMessage() {}
+
+func (x *FlowRun) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_flow_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlowRun.ProtoReflect.Descriptor instead.
+func (*FlowRun) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *FlowRun) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *FlowRun) GetState() RunState {
+	if x != nil {
+		return x.State
+	}
+	return RunState_RUN_STATE_UNSPECIFIED
+}
+
+func (x *FlowRun) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *FlowRun) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
 // FlowGraph is the flow as nodes (tables) and edges.
 type FlowGraph struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -103,7 +342,7 @@ type FlowGraph struct {
 
 func (x *FlowGraph) Reset() {
 	*x = FlowGraph{}
-	mi := &file_shoplake_v1_flow_proto_msgTypes[1]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +354,7 @@ func (x *FlowGraph) String() string {
 func (*FlowGraph) ProtoMessage() {}
 
 func (x *FlowGraph) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_flow_proto_msgTypes[1]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +367,7 @@ func (x *FlowGraph) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowGraph.ProtoReflect.Descriptor instead.
 func (*FlowGraph) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{1}
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *FlowGraph) GetNodes() []*FlowNode {
@@ -150,7 +389,7 @@ type FlowNode struct {
 
 func (x *FlowNode) Reset() {
 	*x = FlowNode{}
-	mi := &file_shoplake_v1_flow_proto_msgTypes[2]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -162,7 +401,7 @@ func (x *FlowNode) String() string {
 func (*FlowNode) ProtoMessage() {}
 
 func (x *FlowNode) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_flow_proto_msgTypes[2]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -175,7 +414,7 @@ func (x *FlowNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowNode.ProtoReflect.Descriptor instead.
 func (*FlowNode) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{2}
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FlowNode) GetTable() string {
@@ -202,7 +441,7 @@ type ListFlowsRequest struct {
 
 func (x *ListFlowsRequest) Reset() {
 	*x = ListFlowsRequest{}
-	mi := &file_shoplake_v1_flow_proto_msgTypes[3]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -214,7 +453,7 @@ func (x *ListFlowsRequest) String() string {
 func (*ListFlowsRequest) ProtoMessage() {}
 
 func (x *ListFlowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_flow_proto_msgTypes[3]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -227,7 +466,7 @@ func (x *ListFlowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlowsRequest.ProtoReflect.Descriptor instead.
 func (*ListFlowsRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{3}
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListFlowsRequest) GetPageSize() int32 {
@@ -254,7 +493,7 @@ type ListFlowsResponse struct {
 
 func (x *ListFlowsResponse) Reset() {
 	*x = ListFlowsResponse{}
-	mi := &file_shoplake_v1_flow_proto_msgTypes[4]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -266,7 +505,7 @@ func (x *ListFlowsResponse) String() string {
 func (*ListFlowsResponse) ProtoMessage() {}
 
 func (x *ListFlowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_flow_proto_msgTypes[4]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -279,7 +518,7 @@ func (x *ListFlowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlowsResponse.ProtoReflect.Descriptor instead.
 func (*ListFlowsResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{4}
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListFlowsResponse) GetFlows() []*Flow {
@@ -305,7 +544,7 @@ type GetFlowRequest struct {
 
 func (x *GetFlowRequest) Reset() {
 	*x = GetFlowRequest{}
-	mi := &file_shoplake_v1_flow_proto_msgTypes[5]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +556,7 @@ func (x *GetFlowRequest) String() string {
 func (*GetFlowRequest) ProtoMessage() {}
 
 func (x *GetFlowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_flow_proto_msgTypes[5]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +569,7 @@ func (x *GetFlowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFlowRequest.ProtoReflect.Descriptor instead.
 func (*GetFlowRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{5}
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetFlowRequest) GetName() string {
@@ -349,7 +588,7 @@ type GetFlowGraphRequest struct {
 
 func (x *GetFlowGraphRequest) Reset() {
 	*x = GetFlowGraphRequest{}
-	mi := &file_shoplake_v1_flow_proto_msgTypes[6]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +600,7 @@ func (x *GetFlowGraphRequest) String() string {
 func (*GetFlowGraphRequest) ProtoMessage() {}
 
 func (x *GetFlowGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_flow_proto_msgTypes[6]
+	mi := &file_shoplake_v1_flow_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,10 +613,98 @@ func (x *GetFlowGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFlowGraphRequest.ProtoReflect.Descriptor instead.
 func (*GetFlowGraphRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{6}
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetFlowGraphRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type PauseFlowRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseFlowRequest) Reset() {
+	*x = PauseFlowRequest{}
+	mi := &file_shoplake_v1_flow_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseFlowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseFlowRequest) ProtoMessage() {}
+
+func (x *PauseFlowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_flow_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseFlowRequest.ProtoReflect.Descriptor instead.
+func (*PauseFlowRequest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PauseFlowRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ResumeFlowRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeFlowRequest) Reset() {
+	*x = ResumeFlowRequest{}
+	mi := &file_shoplake_v1_flow_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeFlowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeFlowRequest) ProtoMessage() {}
+
+func (x *ResumeFlowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_flow_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeFlowRequest.ProtoReflect.Descriptor instead.
+func (*ResumeFlowRequest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_flow_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ResumeFlowRequest) GetName() string {
 	if x != nil {
 		return x.Name
 	}
@@ -388,12 +715,37 @@ var File_shoplake_v1_flow_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_flow_proto_rawDesc = "" +
 	"\n" +
-	"\x16shoplake/v1/flow.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\"j\n" +
+	"\x16shoplake/v1/flow.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15shoplake/v1/run.proto\"\x91\x03\n" +
 	"\x04Flow\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
 	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x16\n" +
-	"\x06tables\x18\x04 \x03(\tR\x06tables\"8\n" +
+	"\x06tables\x18\x04 \x03(\tR\x06tables\x125\n" +
+	"\bschedule\x18\x05 \x01(\v2\x19.shoplake.v1.FlowScheduleR\bschedule\x12!\n" +
+	"\ffile_sources\x18\x06 \x03(\tR\vfileSources\x12\x14\n" +
+	"\x05after\x18\a \x03(\tR\x05after\x12\x16\n" +
+	"\x06paused\x18\b \x01(\bR\x06paused\x12>\n" +
+	"\rnext_run_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vnextRunTime\x12/\n" +
+	"\blast_run\x18\n" +
+	" \x01(\v2\x14.shoplake.v1.FlowRunR\alastRun\x12\x18\n" +
+	"\awaiting\x18\v \x01(\x05R\awaiting\x12\x12\n" +
+	"\x04late\x18\f \x01(\tR\x04late\"\xd5\x01\n" +
+	"\fFlowSchedule\x12\x12\n" +
+	"\x04cron\x18\x01 \x01(\tR\x04cron\x12\x1b\n" +
+	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\x12\x1d\n" +
+	"\n" +
+	"start_date\x18\x03 \x01(\tR\tstartDate\x12\x19\n" +
+	"\bend_date\x18\x04 \x01(\tR\aendDate\x12\x19\n" +
+	"\bcatch_up\x18\x05 \x01(\tR\acatchUp\x12 \n" +
+	"\vconcurrency\x18\x06 \x01(\x05R\vconcurrency\x12\x1d\n" +
+	"\n" +
+	"on_overlap\x18\a \x01(\tR\tonOverlap\"\xbc\x01\n" +
+	"\aFlowRun\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12+\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x15.shoplake.v1.RunStateR\x05state\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x125\n" +
+	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"8\n" +
 	"\tFlowGraph\x12+\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x15.shoplake.v1.FlowNodeR\x05nodes\"8\n" +
 	"\bFlowNode\x12\x14\n" +
@@ -410,11 +762,18 @@ const file_shoplake_v1_flow_proto_rawDesc = "" +
 	"\x0eGetFlowRequest\x128\n" +
 	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^flows/[a-z][a-z0-9_-]{0,62}$R\x04name\"O\n" +
 	"\x13GetFlowGraphRequest\x128\n" +
-	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^flows/[a-z][a-z0-9_-]{0,62}$R\x04name2\xde\x01\n" +
+	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^flows/[a-z][a-z0-9_-]{0,62}$R\x04name\"L\n" +
+	"\x10PauseFlowRequest\x128\n" +
+	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^flows/[a-z][a-z0-9_-]{0,62}$R\x04name\"M\n" +
+	"\x11ResumeFlowRequest\x128\n" +
+	"\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f2\x1d^flows/[a-z][a-z0-9_-]{0,62}$R\x04name2\xde\x02\n" +
 	"\vFlowService\x12J\n" +
 	"\tListFlows\x12\x1d.shoplake.v1.ListFlowsRequest\x1a\x1e.shoplake.v1.ListFlowsResponse\x129\n" +
 	"\aGetFlow\x12\x1b.shoplake.v1.GetFlowRequest\x1a\x11.shoplake.v1.Flow\x12H\n" +
-	"\fGetFlowGraph\x12 .shoplake.v1.GetFlowGraphRequest\x1a\x16.shoplake.v1.FlowGraphB\xa2\x01\n" +
+	"\fGetFlowGraph\x12 .shoplake.v1.GetFlowGraphRequest\x1a\x16.shoplake.v1.FlowGraph\x12=\n" +
+	"\tPauseFlow\x12\x1d.shoplake.v1.PauseFlowRequest\x1a\x11.shoplake.v1.Flow\x12?\n" +
+	"\n" +
+	"ResumeFlow\x12\x1e.shoplake.v1.ResumeFlowRequest\x1a\x11.shoplake.v1.FlowB\xa2\x01\n" +
 	"\x0fcom.shoplake.v1B\tFlowProtoP\x01Z7github.com/shoplake/shoplake/gen/shoplake/v1;shoplakev1\xa2\x02\x03SXX\xaa\x02\vShoplake.V1\xca\x02\vShoplake\\V1\xe2\x02\x17Shoplake\\V1\\GPBMetadata\xea\x02\fShoplake::V1b\x06proto3"
 
 var (
@@ -429,30 +788,46 @@ func file_shoplake_v1_flow_proto_rawDescGZIP() []byte {
 	return file_shoplake_v1_flow_proto_rawDescData
 }
 
-var file_shoplake_v1_flow_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_shoplake_v1_flow_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_shoplake_v1_flow_proto_goTypes = []any{
-	(*Flow)(nil),                // 0: shoplake.v1.Flow
-	(*FlowGraph)(nil),           // 1: shoplake.v1.FlowGraph
-	(*FlowNode)(nil),            // 2: shoplake.v1.FlowNode
-	(*ListFlowsRequest)(nil),    // 3: shoplake.v1.ListFlowsRequest
-	(*ListFlowsResponse)(nil),   // 4: shoplake.v1.ListFlowsResponse
-	(*GetFlowRequest)(nil),      // 5: shoplake.v1.GetFlowRequest
-	(*GetFlowGraphRequest)(nil), // 6: shoplake.v1.GetFlowGraphRequest
+	(*Flow)(nil),                  // 0: shoplake.v1.Flow
+	(*FlowSchedule)(nil),          // 1: shoplake.v1.FlowSchedule
+	(*FlowRun)(nil),               // 2: shoplake.v1.FlowRun
+	(*FlowGraph)(nil),             // 3: shoplake.v1.FlowGraph
+	(*FlowNode)(nil),              // 4: shoplake.v1.FlowNode
+	(*ListFlowsRequest)(nil),      // 5: shoplake.v1.ListFlowsRequest
+	(*ListFlowsResponse)(nil),     // 6: shoplake.v1.ListFlowsResponse
+	(*GetFlowRequest)(nil),        // 7: shoplake.v1.GetFlowRequest
+	(*GetFlowGraphRequest)(nil),   // 8: shoplake.v1.GetFlowGraphRequest
+	(*PauseFlowRequest)(nil),      // 9: shoplake.v1.PauseFlowRequest
+	(*ResumeFlowRequest)(nil),     // 10: shoplake.v1.ResumeFlowRequest
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(RunState)(0),                 // 12: shoplake.v1.RunState
 }
 var file_shoplake_v1_flow_proto_depIdxs = []int32{
-	2, // 0: shoplake.v1.FlowGraph.nodes:type_name -> shoplake.v1.FlowNode
-	0, // 1: shoplake.v1.ListFlowsResponse.flows:type_name -> shoplake.v1.Flow
-	3, // 2: shoplake.v1.FlowService.ListFlows:input_type -> shoplake.v1.ListFlowsRequest
-	5, // 3: shoplake.v1.FlowService.GetFlow:input_type -> shoplake.v1.GetFlowRequest
-	6, // 4: shoplake.v1.FlowService.GetFlowGraph:input_type -> shoplake.v1.GetFlowGraphRequest
-	4, // 5: shoplake.v1.FlowService.ListFlows:output_type -> shoplake.v1.ListFlowsResponse
-	0, // 6: shoplake.v1.FlowService.GetFlow:output_type -> shoplake.v1.Flow
-	1, // 7: shoplake.v1.FlowService.GetFlowGraph:output_type -> shoplake.v1.FlowGraph
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	1,  // 0: shoplake.v1.Flow.schedule:type_name -> shoplake.v1.FlowSchedule
+	11, // 1: shoplake.v1.Flow.next_run_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: shoplake.v1.Flow.last_run:type_name -> shoplake.v1.FlowRun
+	12, // 3: shoplake.v1.FlowRun.state:type_name -> shoplake.v1.RunState
+	11, // 4: shoplake.v1.FlowRun.create_time:type_name -> google.protobuf.Timestamp
+	11, // 5: shoplake.v1.FlowRun.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 6: shoplake.v1.FlowGraph.nodes:type_name -> shoplake.v1.FlowNode
+	0,  // 7: shoplake.v1.ListFlowsResponse.flows:type_name -> shoplake.v1.Flow
+	5,  // 8: shoplake.v1.FlowService.ListFlows:input_type -> shoplake.v1.ListFlowsRequest
+	7,  // 9: shoplake.v1.FlowService.GetFlow:input_type -> shoplake.v1.GetFlowRequest
+	8,  // 10: shoplake.v1.FlowService.GetFlowGraph:input_type -> shoplake.v1.GetFlowGraphRequest
+	9,  // 11: shoplake.v1.FlowService.PauseFlow:input_type -> shoplake.v1.PauseFlowRequest
+	10, // 12: shoplake.v1.FlowService.ResumeFlow:input_type -> shoplake.v1.ResumeFlowRequest
+	6,  // 13: shoplake.v1.FlowService.ListFlows:output_type -> shoplake.v1.ListFlowsResponse
+	0,  // 14: shoplake.v1.FlowService.GetFlow:output_type -> shoplake.v1.Flow
+	3,  // 15: shoplake.v1.FlowService.GetFlowGraph:output_type -> shoplake.v1.FlowGraph
+	0,  // 16: shoplake.v1.FlowService.PauseFlow:output_type -> shoplake.v1.Flow
+	0,  // 17: shoplake.v1.FlowService.ResumeFlow:output_type -> shoplake.v1.Flow
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_flow_proto_init() }
@@ -460,13 +835,14 @@ func file_shoplake_v1_flow_proto_init() {
 	if File_shoplake_v1_flow_proto != nil {
 		return
 	}
+	file_shoplake_v1_run_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_flow_proto_rawDesc), len(file_shoplake_v1_flow_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

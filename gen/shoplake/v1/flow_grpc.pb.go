@@ -22,18 +22,24 @@ const (
 	FlowService_ListFlows_FullMethodName    = "/shoplake.v1.FlowService/ListFlows"
 	FlowService_GetFlow_FullMethodName      = "/shoplake.v1.FlowService/GetFlow"
 	FlowService_GetFlowGraph_FullMethodName = "/shoplake.v1.FlowService/GetFlowGraph"
+	FlowService_PauseFlow_FullMethodName    = "/shoplake.v1.FlowService/PauseFlow"
+	FlowService_ResumeFlow_FullMethodName   = "/shoplake.v1.FlowService/ResumeFlow"
 )
 
 // FlowServiceClient is the client API for FlowService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// FlowService tells which flows the active pipeline has.
+// FlowService tells which flows the active pipeline has, and when they run.
 type FlowServiceClient interface {
 	ListFlows(ctx context.Context, in *ListFlowsRequest, opts ...grpc.CallOption) (*ListFlowsResponse, error)
 	GetFlow(ctx context.Context, in *GetFlowRequest, opts ...grpc.CallOption) (*Flow, error)
 	// GetFlowGraph returns the tables of a flow and what depends on what.
 	GetFlowGraph(ctx context.Context, in *GetFlowGraphRequest, opts ...grpc.CallOption) (*FlowGraph, error)
+	// PauseFlow keeps a flow from being started by its schedule, by files and by other flows. Runs that were submitted go on.
+	PauseFlow(ctx context.Context, in *PauseFlowRequest, opts ...grpc.CallOption) (*Flow, error)
+	// ResumeFlow ends a pause. What was missed meanwhile is made up for as the schedule's catch_up says.
+	ResumeFlow(ctx context.Context, in *ResumeFlowRequest, opts ...grpc.CallOption) (*Flow, error)
 }
 
 type flowServiceClient struct {
@@ -74,16 +80,40 @@ func (c *flowServiceClient) GetFlowGraph(ctx context.Context, in *GetFlowGraphRe
 	return out, nil
 }
 
+func (c *flowServiceClient) PauseFlow(ctx context.Context, in *PauseFlowRequest, opts ...grpc.CallOption) (*Flow, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Flow)
+	err := c.cc.Invoke(ctx, FlowService_PauseFlow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *flowServiceClient) ResumeFlow(ctx context.Context, in *ResumeFlowRequest, opts ...grpc.CallOption) (*Flow, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Flow)
+	err := c.cc.Invoke(ctx, FlowService_ResumeFlow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FlowServiceServer is the server API for FlowService service.
 // All implementations must embed UnimplementedFlowServiceServer
 // for forward compatibility.
 //
-// FlowService tells which flows the active pipeline has.
+// FlowService tells which flows the active pipeline has, and when they run.
 type FlowServiceServer interface {
 	ListFlows(context.Context, *ListFlowsRequest) (*ListFlowsResponse, error)
 	GetFlow(context.Context, *GetFlowRequest) (*Flow, error)
 	// GetFlowGraph returns the tables of a flow and what depends on what.
 	GetFlowGraph(context.Context, *GetFlowGraphRequest) (*FlowGraph, error)
+	// PauseFlow keeps a flow from being started by its schedule, by files and by other flows. Runs that were submitted go on.
+	PauseFlow(context.Context, *PauseFlowRequest) (*Flow, error)
+	// ResumeFlow ends a pause. What was missed meanwhile is made up for as the schedule's catch_up says.
+	ResumeFlow(context.Context, *ResumeFlowRequest) (*Flow, error)
 	mustEmbedUnimplementedFlowServiceServer()
 }
 
@@ -102,6 +132,12 @@ func (UnimplementedFlowServiceServer) GetFlow(context.Context, *GetFlowRequest) 
 }
 func (UnimplementedFlowServiceServer) GetFlowGraph(context.Context, *GetFlowGraphRequest) (*FlowGraph, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetFlowGraph not implemented")
+}
+func (UnimplementedFlowServiceServer) PauseFlow(context.Context, *PauseFlowRequest) (*Flow, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseFlow not implemented")
+}
+func (UnimplementedFlowServiceServer) ResumeFlow(context.Context, *ResumeFlowRequest) (*Flow, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeFlow not implemented")
 }
 func (UnimplementedFlowServiceServer) mustEmbedUnimplementedFlowServiceServer() {}
 func (UnimplementedFlowServiceServer) testEmbeddedByValue()                     {}
@@ -178,6 +214,42 @@ func _FlowService_GetFlowGraph_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FlowService_PauseFlow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseFlowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FlowServiceServer).PauseFlow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FlowService_PauseFlow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FlowServiceServer).PauseFlow(ctx, req.(*PauseFlowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FlowService_ResumeFlow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeFlowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FlowServiceServer).ResumeFlow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FlowService_ResumeFlow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FlowServiceServer).ResumeFlow(ctx, req.(*ResumeFlowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // FlowService_ServiceDesc is the grpc.ServiceDesc for FlowService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -196,6 +268,14 @@ var FlowService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetFlowGraph",
 			Handler:    _FlowService_GetFlowGraph_Handler,
+		},
+		{
+			MethodName: "PauseFlow",
+			Handler:    _FlowService_PauseFlow_Handler,
+		},
+		{
+			MethodName: "ResumeFlow",
+			Handler:    _FlowService_ResumeFlow_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -365,7 +365,9 @@ type Run struct {
 	// A request with validate_only: it reads new files to say what would be built, commits nothing and publishes nothing.
 	DryRun bool `protobuf:"varint,18,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// How often the run was resumed after it had failed or was cancelled.
-	Resumes       int32 `protobuf:"varint,20,opt,name=resumes,proto3" json:"resumes,omitempty"`
+	Resumes int32 `protobuf:"varint,20,opt,name=resumes,proto3" json:"resumes,omitempty"`
+	// The time of the schedule that the run is for, or when the event was noticed that started it; unset where a person did.
+	NominalTime   *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=nominal_time,json=nominalTime,proto3" json:"nominal_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -531,6 +533,13 @@ func (x *Run) GetResumes() int32 {
 		return x.Resumes
 	}
 	return 0
+}
+
+func (x *Run) GetNominalTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NominalTime
+	}
+	return nil
 }
 
 // RunCounts sums up a run.
@@ -2201,7 +2210,7 @@ var File_shoplake_v1_run_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x15shoplake/v1/run.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19shoplake/v1/run_log.proto\"\xdf\x05\n" +
+	"\x15shoplake/v1/run.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19shoplake/v1/run_log.proto\"\x9e\x06\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04flow\x18\x02 \x01(\tR\x04flow\x12+\n" +
@@ -2225,7 +2234,8 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\anotices\x18\x10 \x03(\tR\anotices\x129\n" +
 	"\x0eplanned_stages\x18\x11 \x03(\v2\x12.shoplake.v1.StageR\rplannedStages\x12\x17\n" +
 	"\adry_run\x18\x12 \x01(\bR\x06dryRun\x12\x18\n" +
-	"\aresumes\x18\x14 \x01(\x05R\aresumes\"\xe2\x01\n" +
+	"\aresumes\x18\x14 \x01(\x05R\aresumes\x12=\n" +
+	"\fnominal_time\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\vnominalTime\"\xe2\x01\n" +
 	"\tRunCounts\x12\x16\n" +
 	"\x06stages\x18\x01 \x01(\x05R\x06stages\x12\x1f\n" +
 	"\vstages_done\x18\x02 \x01(\x05R\n" +
@@ -2490,66 +2500,67 @@ var file_shoplake_v1_run_proto_depIdxs = []int32{
 	7,  // 5: shoplake.v1.Run.error:type_name -> shoplake.v1.RunError
 	6,  // 6: shoplake.v1.Run.counts:type_name -> shoplake.v1.RunCounts
 	8,  // 7: shoplake.v1.Run.planned_stages:type_name -> shoplake.v1.Stage
-	3,  // 8: shoplake.v1.RunError.class:type_name -> shoplake.v1.ErrorClass
-	1,  // 9: shoplake.v1.Stage.state:type_name -> shoplake.v1.StageState
-	30, // 10: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
-	30, // 11: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
-	29, // 12: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
-	29, // 13: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 14: shoplake.v1.Stage.error:type_name -> shoplake.v1.RunError
-	9,  // 15: shoplake.v1.Stage.planned:type_name -> shoplake.v1.PlannedPartition
-	29, // 16: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
-	29, // 17: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
-	11, // 18: shoplake.v1.Stage.failed_attempts:type_name -> shoplake.v1.Attempt
-	2,  // 19: shoplake.v1.Task.state:type_name -> shoplake.v1.TaskState
-	29, // 20: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
-	29, // 21: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
-	29, // 22: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 23: shoplake.v1.Task.error:type_name -> shoplake.v1.RunError
-	11, // 24: shoplake.v1.Task.tries:type_name -> shoplake.v1.Attempt
-	29, // 25: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
-	29, // 26: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	29, // 27: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 28: shoplake.v1.Attempt.error:type_name -> shoplake.v1.RunError
-	5,  // 29: shoplake.v1.ListRunsResponse.runs:type_name -> shoplake.v1.Run
-	5,  // 30: shoplake.v1.CancelRunsResponse.runs:type_name -> shoplake.v1.Run
-	22, // 31: shoplake.v1.CancelRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
-	5,  // 32: shoplake.v1.ResumeRunsResponse.runs:type_name -> shoplake.v1.Run
-	22, // 33: shoplake.v1.ResumeRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
-	0,  // 34: shoplake.v1.RefusedRun.state:type_name -> shoplake.v1.RunState
-	8,  // 35: shoplake.v1.ListStagesResponse.stages:type_name -> shoplake.v1.Stage
-	10, // 36: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
-	5,  // 37: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
-	8,  // 38: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
-	12, // 39: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
-	13, // 40: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
-	14, // 41: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
-	16, // 42: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
-	17, // 43: shoplake.v1.RunService.CancelRuns:input_type -> shoplake.v1.CancelRunsRequest
-	19, // 44: shoplake.v1.RunService.ResumeRun:input_type -> shoplake.v1.ResumeRunRequest
-	20, // 45: shoplake.v1.RunService.ResumeRuns:input_type -> shoplake.v1.ResumeRunsRequest
-	23, // 46: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
-	25, // 47: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
-	27, // 48: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
-	31, // 49: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
-	32, // 50: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
-	5,  // 51: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
-	5,  // 52: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
-	15, // 53: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
-	5,  // 54: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
-	18, // 55: shoplake.v1.RunService.CancelRuns:output_type -> shoplake.v1.CancelRunsResponse
-	5,  // 56: shoplake.v1.RunService.ResumeRun:output_type -> shoplake.v1.Run
-	21, // 57: shoplake.v1.RunService.ResumeRuns:output_type -> shoplake.v1.ResumeRunsResponse
-	24, // 58: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
-	26, // 59: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
-	28, // 60: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
-	33, // 61: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
-	34, // 62: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
-	51, // [51:63] is the sub-list for method output_type
-	39, // [39:51] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	29, // 8: shoplake.v1.Run.nominal_time:type_name -> google.protobuf.Timestamp
+	3,  // 9: shoplake.v1.RunError.class:type_name -> shoplake.v1.ErrorClass
+	1,  // 10: shoplake.v1.Stage.state:type_name -> shoplake.v1.StageState
+	30, // 11: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
+	30, // 12: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
+	29, // 13: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
+	29, // 14: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 15: shoplake.v1.Stage.error:type_name -> shoplake.v1.RunError
+	9,  // 16: shoplake.v1.Stage.planned:type_name -> shoplake.v1.PlannedPartition
+	29, // 17: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
+	29, // 18: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
+	11, // 19: shoplake.v1.Stage.failed_attempts:type_name -> shoplake.v1.Attempt
+	2,  // 20: shoplake.v1.Task.state:type_name -> shoplake.v1.TaskState
+	29, // 21: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
+	29, // 22: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
+	29, // 23: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 24: shoplake.v1.Task.error:type_name -> shoplake.v1.RunError
+	11, // 25: shoplake.v1.Task.tries:type_name -> shoplake.v1.Attempt
+	29, // 26: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
+	29, // 27: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	29, // 28: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 29: shoplake.v1.Attempt.error:type_name -> shoplake.v1.RunError
+	5,  // 30: shoplake.v1.ListRunsResponse.runs:type_name -> shoplake.v1.Run
+	5,  // 31: shoplake.v1.CancelRunsResponse.runs:type_name -> shoplake.v1.Run
+	22, // 32: shoplake.v1.CancelRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
+	5,  // 33: shoplake.v1.ResumeRunsResponse.runs:type_name -> shoplake.v1.Run
+	22, // 34: shoplake.v1.ResumeRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
+	0,  // 35: shoplake.v1.RefusedRun.state:type_name -> shoplake.v1.RunState
+	8,  // 36: shoplake.v1.ListStagesResponse.stages:type_name -> shoplake.v1.Stage
+	10, // 37: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
+	5,  // 38: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
+	8,  // 39: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
+	12, // 40: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
+	13, // 41: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
+	14, // 42: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
+	16, // 43: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
+	17, // 44: shoplake.v1.RunService.CancelRuns:input_type -> shoplake.v1.CancelRunsRequest
+	19, // 45: shoplake.v1.RunService.ResumeRun:input_type -> shoplake.v1.ResumeRunRequest
+	20, // 46: shoplake.v1.RunService.ResumeRuns:input_type -> shoplake.v1.ResumeRunsRequest
+	23, // 47: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
+	25, // 48: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
+	27, // 49: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
+	31, // 50: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
+	32, // 51: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
+	5,  // 52: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
+	5,  // 53: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
+	15, // 54: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
+	5,  // 55: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
+	18, // 56: shoplake.v1.RunService.CancelRuns:output_type -> shoplake.v1.CancelRunsResponse
+	5,  // 57: shoplake.v1.RunService.ResumeRun:output_type -> shoplake.v1.Run
+	21, // 58: shoplake.v1.RunService.ResumeRuns:output_type -> shoplake.v1.ResumeRunsResponse
+	24, // 59: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
+	26, // 60: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
+	28, // 61: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
+	33, // 62: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
+	34, // 63: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
+	52, // [52:64] is the sub-list for method output_type
+	40, // [40:52] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_run_proto_init() }

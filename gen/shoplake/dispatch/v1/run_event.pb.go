@@ -425,7 +425,13 @@ type RunSubmitted struct {
 	TraceId string `protobuf:"bytes,8,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 	SpanId  string `protobuf:"bytes,9,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
 	// Says what would be built, and why; commits and publishes nothing.
-	DryRun        bool `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// The time of the schedule that the run is for, or when the event was noticed that started it; unset where a person did.
+	NominalTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=nominal_time,json=nominalTime,proto3" json:"nominal_time,omitempty"`
+	// Which occurrence of its flow the run is; empty where a person started it.
+	ScheduleKey string `protobuf:"bytes,21,opt,name=schedule_key,json=scheduleKey,proto3" json:"schedule_key,omitempty"`
+	// What a person should know of the run though nothing failed.
+	Notices       []string `protobuf:"bytes,22,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -528,6 +534,27 @@ func (x *RunSubmitted) GetDryRun() bool {
 		return x.DryRun
 	}
 	return false
+}
+
+func (x *RunSubmitted) GetNominalTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NominalTime
+	}
+	return nil
+}
+
+func (x *RunSubmitted) GetScheduleKey() string {
+	if x != nil {
+		return x.ScheduleKey
+	}
+	return ""
+}
+
+func (x *RunSubmitted) GetNotices() []string {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
 }
 
 type RunStarted struct {
@@ -1970,7 +1997,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\aresumed\x18\x11 \x01(\v2 .shoplake.dispatch.v1.RunResumedH\x00R\aresumed\x12O\n" +
 	"\x0fstage_previewed\x18\x0f \x01(\v2$.shoplake.dispatch.v1.StagePreviewedH\x00R\x0estagePreviewed\x12?\n" +
 	"\breopened\x18\x14 \x01(\v2!.shoplake.dispatch.v1.RunReopenedH\x00R\breopenedB\x06\n" +
-	"\x04kind\"\xae\x02\n" +
+	"\x04kind\"\xaa\x03\n" +
 	"\fRunSubmitted\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12\x18\n" +
 	"\atrigger\x18\x02 \x01(\tR\atrigger\x12\x1d\n" +
@@ -1984,7 +2011,10 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\btrace_id\x18\b \x01(\tR\atraceId\x12\x17\n" +
 	"\aspan_id\x18\t \x01(\tR\x06spanId\x12\x17\n" +
 	"\adry_run\x18\n" +
-	" \x01(\bR\x06dryRun\"\xf6\x01\n" +
+	" \x01(\bR\x06dryRun\x12=\n" +
+	"\fnominal_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\vnominalTime\x12!\n" +
+	"\fschedule_key\x18\x15 \x01(\tR\vscheduleKey\x12\x18\n" +
+	"\anotices\x18\x16 \x03(\tR\anotices\"\xf6\x01\n" +
 	"\n" +
 	"RunStarted\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x127\n" +
@@ -2184,25 +2214,26 @@ var file_shoplake_dispatch_v1_run_event_proto_depIdxs = []int32{
 	18, // 16: shoplake.dispatch.v1.RunEvent.resumed:type_name -> shoplake.dispatch.v1.RunResumed
 	8,  // 17: shoplake.dispatch.v1.RunEvent.stage_previewed:type_name -> shoplake.dispatch.v1.StagePreviewed
 	19, // 18: shoplake.dispatch.v1.RunEvent.reopened:type_name -> shoplake.dispatch.v1.RunReopened
-	4,  // 19: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
-	23, // 20: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
-	6,  // 21: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	29, // 22: shoplake.dispatch.v1.StagePlanned.stage_timeout:type_name -> google.protobuf.Duration
-	29, // 23: shoplake.dispatch.v1.StagePlanned.timeout:type_name -> google.protobuf.Duration
-	6,  // 24: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	24, // 25: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	30, // 26: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	25, // 27: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
-	30, // 28: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	27, // 29: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
-	26, // 30: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
-	27, // 31: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
-	27, // 32: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	27, // 19: shoplake.dispatch.v1.RunSubmitted.nominal_time:type_name -> google.protobuf.Timestamp
+	4,  // 20: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
+	23, // 21: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
+	6,  // 22: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	29, // 23: shoplake.dispatch.v1.StagePlanned.stage_timeout:type_name -> google.protobuf.Duration
+	29, // 24: shoplake.dispatch.v1.StagePlanned.timeout:type_name -> google.protobuf.Duration
+	6,  // 25: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	24, // 26: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	30, // 27: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	25, // 28: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
+	30, // 29: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	27, // 30: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
+	26, // 31: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
+	27, // 32: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
+	27, // 33: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_run_event_proto_init() }

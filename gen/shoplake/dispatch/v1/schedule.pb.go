@@ -42,7 +42,9 @@ type FlowState struct {
 	// The digest of the landing files that were there when files started the flow last.
 	Files string `protobuf:"bytes,10,opt,name=files,proto3" json:"files,omitempty"`
 	// For each flow that this one runs after, its last run that was noticed.
-	After         map[string]string `protobuf:"bytes,11,rep,name=after,proto3" json:"after,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	After map[string]string `protobuf:"bytes,11,rep,name=after,proto3" json:"after,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When the newest file landed that a run was to wait for and found.
+	Landed        *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=landed,proto3" json:"landed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +156,13 @@ func (x *FlowState) GetAfter() map[string]string {
 	return nil
 }
 
+func (x *FlowState) GetLanded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Landed
+	}
+	return nil
+}
+
 // Occurrence is one reason to run a flow.
 type Occurrence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -231,7 +240,7 @@ var File_shoplake_dispatch_v1_schedule_proto protoreflect.FileDescriptor
 
 const file_shoplake_dispatch_v1_schedule_proto_rawDesc = "" +
 	"\n" +
-	"#shoplake/dispatch/v1/schedule.proto\x12\x14shoplake.dispatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x03\n" +
+	"#shoplake/dispatch/v1/schedule.proto\x12\x14shoplake.dispatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x04\n" +
 	"\tFlowState\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x12\n" +
 	"\x04cron\x18\x02 \x01(\tR\x04cron\x12\x1b\n" +
@@ -247,7 +256,8 @@ const file_shoplake_dispatch_v1_schedule_proto_rawDesc = "" +
 	"submitting\x12\x14\n" +
 	"\x05files\x18\n" +
 	" \x01(\tR\x05files\x12@\n" +
-	"\x05after\x18\v \x03(\v2*.shoplake.dispatch.v1.FlowState.AfterEntryR\x05after\x1a8\n" +
+	"\x05after\x18\v \x03(\v2*.shoplake.dispatch.v1.FlowState.AfterEntryR\x05after\x122\n" +
+	"\x06landed\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x06landed\x1a8\n" +
 	"\n" +
 	"AfterEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -284,12 +294,13 @@ var file_shoplake_dispatch_v1_schedule_proto_depIdxs = []int32{
 	1, // 1: shoplake.dispatch.v1.FlowState.waiting:type_name -> shoplake.dispatch.v1.Occurrence
 	1, // 2: shoplake.dispatch.v1.FlowState.submitting:type_name -> shoplake.dispatch.v1.Occurrence
 	2, // 3: shoplake.dispatch.v1.FlowState.after:type_name -> shoplake.dispatch.v1.FlowState.AfterEntry
-	3, // 4: shoplake.dispatch.v1.Occurrence.nominal_time:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3, // 4: shoplake.dispatch.v1.FlowState.landed:type_name -> google.protobuf.Timestamp
+	3, // 5: shoplake.dispatch.v1.Occurrence.nominal_time:type_name -> google.protobuf.Timestamp
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_schedule_proto_init() }
