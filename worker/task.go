@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -26,6 +26,7 @@ import (
 	"github.com/shoplake/shoplake/internal/pipeline"
 	"github.com/shoplake/shoplake/internal/telemetry"
 	"github.com/shoplake/shoplake/worker/ingest"
+	"github.com/shoplake/shoplake/worker/maintain"
 	"github.com/shoplake/shoplake/worker/transform"
 )
 
@@ -182,7 +183,7 @@ func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string, s s
 	for _, out := range plan.GetOutputs() {
 		staging[out.GetTable()] = w.lake.Staging(out.GetTable(), plan.GetRunId())
 	}
-	j := job{w: w, plan: &plan, task: task, pipeline: p, id: id, scratch: scratch, staging: staging, share: s}
+	j := job{w: w, plan: &plan, planFolder: path.Dir(t.GetPlanPath()), task: task, pipeline: p, id: id, scratch: scratch, staging: staging, share: s}
 	switch task.GetKind() {
 	case dispatchv1.TaskKind_TASK_KIND_INGEST:
 		return j.ingest(ctx)
@@ -190,6 +191,8 @@ func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string, s s
 		return j.carry(ctx)
 	case dispatchv1.TaskKind_TASK_KIND_TRANSFORM:
 		return j.transform(ctx)
+	case dispatchv1.TaskKind_TASK_KIND_COMPACT:
+		return j.compact(ctx)
 	case dispatchv1.TaskKind_TASK_KIND_CHECK:
 		failures, err := transform.Check(ctx, j.request())
 		return &dispatchv1.TaskSucceeded{CheckFailures: failures}, err
@@ -199,8 +202,10 @@ func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string, s s
 
 // job is one attempt with all that it needs.
 type job struct {
-	w           *Worker
-	plan        *dispatchv1.StagePlan
+	w    *Worker
+	plan *dispatchv1.StagePlan
+	// planFolder is where the plan lies.
+	planFolder  string
 	task        *dispatchv1.TaskPlan
 	pipeline    *pipeline.Pipeline
 	id, scratch string
@@ -273,7 +278,7 @@ func (j *job) stage(ctx context.Context, files []written, succeeded *dispatchv1.
 		return nil, fmt.Errorf("encode the list of staged files: %w", err)
 	}
 	sum := sha256.Sum256(data)
-	succeeded.OutputPath = fmt.Sprintf("%s/plans/%s/%d/output-%s-%s.pb", strings.ReplaceAll(j.plan.GetStage(), ".", "/"), j.plan.GetRunId(), j.plan.GetPlanNumber(), j.task.GetTaskId(), j.id)
+	succeeded.OutputPath = fmt.Sprintf("%s/output-%s-%s.pb", j.planFolder, j.task.GetTaskId(), j.id)
 	succeeded.OutputSha256 = hex.EncodeToString(sum[:])
 	if err := j.w.lake.WriteObject(ctx, succeeded.GetOutputPath(), data); err != nil {
 		return nil, fmt.Errorf("write the list of staged files: %w", err)
@@ -310,7 +315,7 @@ func (w *Worker) readObject(ctx context.Context, path, sha string, m proto.Messa
 func classOf(err error) dispatchv1.ErrorClass {
 	var refused *engine.Error
 	switch {
-	case errors.Is(err, transform.ErrStrays), errors.Is(err, ingest.ErrContract), errors.Is(err, ingest.ErrNotConserved):
+	case errors.Is(err, transform.ErrStrays), errors.Is(err, ingest.ErrContract), errors.Is(err, ingest.ErrNotConserved), errors.Is(err, maintain.ErrNotConserved):
 		return dispatchv1.ErrorClass_ERROR_CLASS_BUG
 	case errors.Is(err, engine.ErrOutOfMemory), errors.Is(err, engine.ErrDiskFull):
 		return dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT

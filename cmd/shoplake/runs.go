@@ -168,7 +168,7 @@ func runGrid(runs ...*shoplakev1.Run) *grid {
 // stageGrid is one row a stage.
 func stageGrid(stages []*shoplakev1.Stage) *grid {
 	g := &grid{columns: columns("stage", "state", "partitions", "rows_in", "rows_out", "rows_quarantined", "bytes_out:bytes", "tasks_done", "tasks",
-		"attempts", "queued_seconds", "running_seconds", "start_time", "end_time", "snapshot_id", "depends_on", "reason", "error",
+		"attempts", "files_compacted", "snapshots_expired", "orphans_removed", "bytes_removed:bytes", "queued_seconds", "running_seconds", "start_time", "end_time", "snapshot_id", "depends_on", "reason", "error",
 		"failed_attempts")}
 	for i, c := range g.columns {
 		switch c.name {
@@ -176,7 +176,7 @@ func stageGrid(stages []*shoplakev1.Stage) *grid {
 			g.columns[i].only = "json"
 		case "tasks_done", "start_time", "end_time", "snapshot_id", "depends_on":
 			g.columns[i].only = "json,csv"
-		case "rows_quarantined", "reason", "error":
+		case "rows_quarantined", "files_compacted", "snapshots_expired", "orphans_removed", "bytes_removed", "reason", "error":
 			g.columns[i].sparse = true
 		}
 	}
@@ -185,8 +185,9 @@ func stageGrid(stages []*shoplakev1.Stage) *grid {
 		if s.GetSnapshotId() != 0 {
 			snapshot = s.GetSnapshotId()
 		}
+		compacted, expired, orphans, removed := maintained(s.GetMaintenance())
 		g.add(s.GetTable(), stageState(s.GetState()), s.GetPartitions(), s.GetRowsIn(), s.GetRowsOut(), s.GetRowsQuarantined(), s.GetBytesOut(),
-			int64(s.GetTasksDone()), int64(s.GetTasks()), int64(s.GetAttempts()), s.GetQueued().AsDuration(), s.GetRunning().AsDuration(),
+			int64(s.GetTasksDone()), int64(s.GetTasks()), int64(s.GetAttempts()), compacted, expired, orphans, removed, s.GetQueued().AsDuration(), s.GetRunning().AsDuration(),
 			at(s.GetStartTime()), at(s.GetEndTime()), snapshot, s.GetDependsOn(), nonEmpty(s.GetReason()), nonEmpty(s.GetError().GetMessage()),
 			attemptGrid(s.GetTable(), s.GetFailedAttempts()...))
 	}
@@ -229,6 +230,14 @@ func printFailures(w io.Writer, out *format, run *shoplakev1.Run, stages []*shop
 	}
 	_, err := fmt.Fprintf(w, "%s more failed before: shoplake runs logs %s --level warn\n", plural(int64(more), "attempt"), id(run.GetName()))
 	return err
+}
+
+// maintained is what maintenance did, null where the stage was of none.
+func maintained(m *shoplakev1.StageMaintenance) (compacted, expired, orphans, removed any) {
+	if m == nil {
+		return nil, nil, nil, nil
+	}
+	return m.GetFilesCompacted(), m.GetSnapshotsExpired(), m.GetOrphansRemoved(), m.GetBytesRemoved()
 }
 
 // printRun shows a run with its stages: JSON as one object that holds them, CSV as the stages.

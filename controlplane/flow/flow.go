@@ -105,8 +105,8 @@ func (h *Handler) GetFlowGraph(ctx context.Context, r *shoplakev1.GetFlowGraphRe
 	}
 	graph := &shoplakev1.FlowGraph{}
 	for _, table := range p.TablesOf(f) {
-		node := &shoplakev1.FlowNode{Table: table, Inputs: p.DependsOn(table)}
-		if source := p.SourceOf(table); source != nil {
+		node := &shoplakev1.FlowNode{Table: table, Inputs: p.WaitsFor(f, table)}
+		if source := p.SourceOf(table); source != nil && f.Maintenance == nil {
 			node.Inputs = []string{"sources/" + source.Name}
 		}
 		graph.Nodes = append(graph.Nodes, node)

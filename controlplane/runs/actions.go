@@ -29,10 +29,12 @@ func (e badData) Unwrap() error { return e.error }
 
 // facts is what a step needs of a run's state: a copy, since the state changes while the step is under way.
 type facts struct {
-	runID      string
-	submitted  *dispatchv1.RunSubmitted
-	started    time.Time
-	snapshots  map[string]int64
+	runID     string
+	submitted *dispatchv1.RunSubmitted
+	started   time.Time
+	snapshots map[string]int64
+	// openPins are the snapshots that open runs have pinned or committed, by table.
+	openPins   map[string][]int64
 	stages     []string
 	table      string
 	plans      uint32
@@ -83,6 +85,7 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 	if a.Kind == Start && s.Dry() {
 		f.beside = l.underWay()
 	}
+	f.openPins = l.pins()
 	var release *dispatchv1.Task
 	var pool string
 	if a.Kind == Release {
@@ -161,7 +164,7 @@ func (l *leader) start(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 		return nil, badData{fmt.Errorf("the pipeline has no flow %q: see `shoplake flows list`", f.submitted.GetFlow())}
 	}
 	for _, table := range p.TablesOf(flow) {
-		started.Stages = append(started.Stages, &dispatchv1.StageNode{Table: table, DependsOn: p.DependsOn(table)})
+		started.Stages = append(started.Stages, &dispatchv1.StageNode{Table: table, DependsOn: p.WaitsFor(flow, table)})
 	}
 	if started.Pinned, err = l.pin(ctx); err != nil {
 		return nil, err
@@ -200,7 +203,7 @@ func (l *leader) gather(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 	if err != nil {
 		return nil, fmt.Errorf("plan the checks of %s: %w", f.table, err)
 	}
-	path, sha, err := l.writeObject(ctx, planFolder(f, staged.plan.GetPlanNumber())+"/check", check)
+	path, sha, err := l.writeObject(ctx, planFolder(f, staged.plan.GetKind(), staged.plan.GetPlanNumber())+"/check", check)
 	if err != nil {
 		return nil, fmt.Errorf("write the plan of the checks of %s: %w", f.table, err)
 	}
@@ -239,8 +242,13 @@ func (l *leader) listStaged(ctx context.Context, f facts) (*stagedList, error) {
 			return nil, fmt.Errorf("ingest of %s: %d rows were read but %d would be kept (bronze and quarantine): nothing is committed; this is a fault of the program, please report it", f.table, read, written)
 		}
 	}
+	if s.plan.GetKind() == dispatchv1.StageKind_STAGE_KIND_MAINTENANCE {
+		if err := sameRows(s.plan, s.files); err != nil {
+			return nil, err
+		}
+	}
 	var err error
-	if s.path, s.sha256, err = l.writeObject(ctx, planFolder(f, s.plan.GetPlanNumber())+"/staged", s.files); err != nil {
+	if s.path, s.sha256, err = l.writeObject(ctx, planFolder(f, s.plan.GetKind(), s.plan.GetPlanNumber())+"/staged", s.files); err != nil {
 		return nil, fmt.Errorf("write the list of staged files of %s: %w", f.table, err)
 	}
 	return s, nil
@@ -265,6 +273,9 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 			Entry: file.GetEntry(),
 		})
 	}
+	if plan.GetKind() == dispatchv1.StageKind_STAGE_KIND_MAINTENANCE {
+		return l.maintain(ctx, f, &plan, byTable[f.table])
+	}
 	snapshots := map[string]int64{}
 	for _, out := range plan.GetOutputs() {
 		properties := map[string]string{propertyRun: f.runID, propertyStage: f.table}
@@ -280,84 +291,32 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		} else if len(byTable[out.GetTable()]) == 0 && len(out.GetReplaced()) == 0 {
 			continue // nothing was quarantined
 		}
-		var id int64
-		change := lake.Commit{
+		id, err := l.commitTable(ctx, lake.Commit{
 			Table: out.GetTable(), Remove: out.GetReplaced(), Add: byTable[out.GetTable()], Properties: properties,
-			Base: out.GetBaseSnapshotId(), CheckBase: out.GetTable() == f.table, Epoch: l.epoch,
-			Token: f.runID + "/" + f.table + "/" + strconv.Itoa(int(plan.GetPlanNumber())),
-		}
-		err := failpoint.Around(ctx, failpoint.CommitTable, func() (err error) {
-			id, err = l.Lake.Commit(ctx, change)
-			return err
+			Base: out.GetBaseSnapshotId(), CheckBase: out.GetTable() == f.table, Epoch: l.epoch, Token: commitToken(f, &plan),
 		})
 		if err != nil {
-			return nil, fmt.Errorf("commit %s: %w", out.GetTable(), err)
+			return nil, err
 		}
 		snapshots[out.GetTable()] = id
 	}
 	return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageCommitted{StageCommitted: &dispatchv1.StageCommitted{Stage: f.table, Snapshots: snapshots}}}}, nil
 }
 
-// publish moves `published` to the snapshots of this run, by compare-and-set. A run that changed nothing moves nothing.
-func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
-	// Several stages commit to the tables beside bronze, in an order that the log does not tell: the latest snapshot has it all.
-	ops := map[string]int64{}
-	for _, t := range pipeline.OpsTables() {
-		current, err := l.Lake.Table(ctx, t.Name)
-		if errors.Is(err, lake.ErrNotFound) {
-			continue // nothing was ever ingested
-		}
-		if err != nil {
-			return nil, fmt.Errorf("find the snapshot of %s: %w", t.Name, err)
-		}
-		if current.SnapshotID != 0 {
-			ops[t.Name] = current.SnapshotID
-		}
-	}
-	for {
-		current, revision, err := l.Bus.Published(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("read what is published: %w", err)
-		}
-		next, err := nextPublished(current, f, ops, l.epoch)
-		if err != nil {
-			return nil, err
-		}
-		if next == nil {
-			return []*dispatchv1.RunEvent{finished(shoplakev1.RunState_RUN_STATE_SUCCEEDED, current.GetVersion(), nil)}, nil
-		}
-		_, err = l.Bus.MovePublished(ctx, next, revision)
-		if errors.Is(err, bus.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("move published to version %d: %w", next.GetVersion(), err)
-		}
-		return []*dispatchv1.RunEvent{finished(shoplakev1.RunState_RUN_STATE_SUCCEEDED, next.GetVersion(), nil)}, nil
-	}
+// commitToken names the commits of a stage's plan.
+func commitToken(f facts, plan *dispatchv1.StagePlan) string {
+	return f.runID + "/" + f.table + "/" + strconv.Itoa(int(plan.GetPlanNumber()))
 }
 
-// nextPublished is what a run makes of the published record; nil where it changes nothing. A record of a higher epoch is left
-// alone: it may be of a later run, and this coordinator the one that slept.
-func nextPublished(current *dispatchv1.Published, f facts, ops map[string]int64, epoch uint64) (*dispatchv1.Published, error) {
-	if current.GetEpoch() > epoch {
-		return nil, fmt.Errorf("%w: version %d was published under epoch %d, this coordinator has %d", errFenced, current.GetVersion(), current.GetEpoch(), epoch)
+func (l *leader) commitTable(ctx context.Context, c lake.Commit) (id int64, err error) {
+	err = failpoint.Around(ctx, failpoint.CommitTable, func() error {
+		id, err = l.Lake.Commit(ctx, c)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("commit %s: %w", c.Table, err)
 	}
-	next := &dispatchv1.Published{Version: current.GetVersion() + 1, Time: timestamppb.Now(), RunId: f.runID, Epoch: epoch,
-		PipelineDigest: f.submitted.GetPipelineDigest(), Snapshots: maps.Clone(current.GetSnapshots())}
-	if next.Snapshots == nil {
-		next.Snapshots = map[string]int64{}
-	}
-	for _, table := range f.stages {
-		if id := f.snapshots[table]; id != 0 {
-			next.Snapshots[table] = id
-		}
-	}
-	maps.Copy(next.Snapshots, ops)
-	if maps.Equal(next.Snapshots, current.GetSnapshots()) && current.GetPipelineDigest() == next.GetPipelineDigest() {
-		return nil, nil
-	}
-	return next, nil
+	return id, nil
 }
 
 func committing(table string, epoch uint64, path, sha string) *dispatchv1.RunEvent {
@@ -371,11 +330,6 @@ func finished(state shoplakev1.RunState, version uint64, f *Failure) *dispatchv1
 		end.Class, end.Stage, end.Message = f.Class, f.Stage, f.Message
 	}
 	return &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Finished{Finished: end}}
-}
-
-// planFolder is where the plans and lists of a stage lie, below the table's folder in the lake.
-func planFolder(f facts, plan uint32) string {
-	return fmt.Sprintf("%s/plans/%s/%d", strings.ReplaceAll(f.table, ".", "/"), f.runID, plan)
 }
 
 // writeObject keeps a message in the lake and returns its path and hash: events and tasks carry these, never lists. The path

@@ -143,7 +143,7 @@ func foldedRun(s *State) *dispatchv1.FoldedRun {
 			Table: st.Table, DependsOn: st.DependsOn, State: int32(st.State), Planned: st.Planned, Tasks: foldedTasks(st.Tasks), Check: foldedTask(st.Check),
 			Checking: st.Checking, StagedPath: st.StagedPath, StagedSha256: st.StagedSHA256, Committing: st.Committing, Snapshots: st.Snapshots,
 			Reason: st.Reason, Failure: st.Failure.folded(), StartTime: timestamp(st.Started), EndTime: timestamp(st.Ended), Plans: st.Plans,
-			Former: foldedTasks(st.Former), Settled: st.Settled,
+			Former: foldedTasks(st.Former), Settled: st.Settled, Maintained: st.Maintained,
 		})
 	}
 	return r
@@ -193,7 +193,7 @@ func unfoldRun(r *dispatchv1.FoldedRun) *State {
 			Check: unfoldTask(f.GetCheck()), Checking: f.GetChecking(), StagedPath: f.GetStagedPath(), StagedSHA256: f.GetStagedSha256(),
 			Committing: f.GetCommitting(), Snapshots: f.GetSnapshots(), Reason: f.GetReason(), Failure: unfoldFailure(f.GetFailure()),
 			Started: moment(f.GetStartTime()), Ended: moment(f.GetEndTime()), Plans: f.GetPlans(), Former: unfoldTasks(f.GetFormer()),
-			Settled: f.GetSettled(), tasks: map[string]*Task{},
+			Settled: f.GetSettled(), Maintained: f.GetMaintained(), tasks: map[string]*Task{},
 		}
 		for _, t := range st.Tasks {
 			st.tasks[t.ID] = t

@@ -58,7 +58,8 @@ func anyEvent(t *rapid.T, n int) *dispatchv1.RunEvent {
 	case 5:
 		e.Kind = committing(table, uint64(number("epoch")), text("path"), text("sha")).GetKind()
 	case 6:
-		e.Kind = &dispatchv1.RunEvent_StageCommitted{StageCommitted: &dispatchv1.StageCommitted{Stage: table, Snapshots: map[string]int64{table: number("snapshot")}}}
+		e.Kind = &dispatchv1.RunEvent_StageCommitted{StageCommitted: &dispatchv1.StageCommitted{Stage: table, Snapshots: map[string]int64{table: number("snapshot")},
+			Maintenance: &dispatchv1.Maintained{FilesCompacted: number("compacted"), BytesRemoved: number("removed")}, Notices: []string{text("notice")}}}
 	case 7:
 		e.Kind = &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: table, Class: class, Message: text("message")}}
 	case 8, 9:

@@ -60,15 +60,13 @@ type Config struct {
 // Coordinator drives runs while it holds the lease.
 type Coordinator struct {
 	*planner
-	log *Log
 	// latest is nil while another control plane coordinates.
 	latest atomic.Pointer[map[string]Load]
 }
 
 // NewCoordinator returns a coordinator; Run starts it.
 func NewCoordinator(c Config) *Coordinator {
-	p := &planner{Config: c}
-	return &Coordinator{planner: p, log: NewLog(c.Bus)}
+	return &Coordinator{planner: &planner{Config: c, log: NewLog(c.Bus)}}
 }
 
 // leader is a coordinator while it holds the lease: one goroutine decides, others do.
@@ -340,6 +338,9 @@ func (l *leader) place(ctx context.Context, r *running) {
 		return
 	}
 	r.tables = tableSet(p.TablesOf(flow))
+	if flow.Maintenance != nil {
+		r.rank = background
+	}
 }
 
 // suspend notes that a run is overtaken by another.

@@ -129,20 +129,21 @@ func (c *Coordinator) withoutReading(ctx context.Context, p *pipeline.Pipeline, 
 		FullRefresh: submitted.GetFullRefresh(), DryRun: true}
 	var unread []string
 	f := facts{runID: "dry", submitted: submitted, started: time.Now(), snapshots: pinned, previewed: map[string]previewed{}}
-	for _, table := range p.TablesOf(p.Flow(submitted.GetFlow())) {
+	flow := p.Flow(submitted.GetFlow())
+	for _, table := range p.TablesOf(flow) {
 		f.table = table
 		found, err := c.stale(ctx, p, f)
 		if err != nil {
 			return nil, fmt.Errorf("plan %s: %w", table, err)
 		}
-		stage := &shoplakev1.Stage{Table: table, DependsOn: p.DependsOn(table), State: shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, Reason: found.reason}
+		stage := &shoplakev1.Stage{Table: table, DependsOn: p.WaitsFor(flow, table), State: shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, Reason: found.reason}
 		run.PlannedStages = append(run.PlannedStages, stage)
 		run.Notices = append(run.Notices, found.notices...)
 		if found.plan == nil {
 			continue
 		}
 		v := &preview{reasons: found.partitions, more: found.more}
-		if source, ok := strings.CutPrefix(table, "bronze."); ok {
+		if source, ok := strings.CutPrefix(table, "bronze."); ok && flow.Maintenance == nil {
 			var names []string
 			for _, file := range found.partitions {
 				names = append(names, source+"/"+file.GetPartition())

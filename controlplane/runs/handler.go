@@ -2,7 +2,9 @@ package runs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/google/uuid"
@@ -30,8 +32,12 @@ func (h *Handler) SubmitRun(ctx context.Context, r *shoplakev1.SubmitRunRequest)
 		return nil, err
 	}
 	flow := strings.TrimPrefix(r.GetFlow(), "flows/")
-	if p.Flow(flow) == nil {
+	selected := p.Flow(flow)
+	if selected == nil {
 		return nil, fmt.Errorf("flow %q: %w: see `shoplake flows list`", flow, ErrNoFlow)
+	}
+	if selected.Maintenance != nil && (r.GetStartDate() != "" || r.GetEndDate() != "" || r.GetFullRefresh()) {
+		return nil, fmt.Errorf("%w: the flow %s maintains tables and builds nothing: leave out start_date, end_date and full_refresh", ErrInterval, flow)
 	}
 	submitted := &dispatchv1.RunSubmitted{
 		Flow: flow, Trigger: shoplakev1.Trigger_TRIGGER_MANUAL.String(), RequestId: r.GetRequestId(), PipelineDigest: p.Digest,
@@ -121,7 +127,8 @@ func (h *Handler) ListTasks(ctx context.Context, r *shoplakev1.ListTasksRequest)
 		}
 		var plan dispatchv1.StagePlan
 		if st.Planned != nil {
-			if err := h.Coordinator.readObject(ctx, st.Planned.GetPlanPath(), st.Planned.GetPlanSha256(), &plan); err != nil {
+			err := h.Coordinator.readObject(ctx, st.Planned.GetPlanPath(), st.Planned.GetPlanSha256(), &plan)
+			if err != nil && !(s.Terminal() && errors.Is(err, fs.ErrNotExist)) { // maintenance removes the plans of runs that have ended
 				return fmt.Errorf("read the plan of %s: %w", table, err)
 			}
 		}

@@ -26,12 +26,13 @@ const (
 	propertyFingerprint = "shoplake.fingerprint"
 	propertyParts       = "shoplake.parts"
 	propertyChecks      = "shoplake.checks"
-	propertyReasons     = "shoplake.reasons"
+	propertyReasons     = lake.ReasonsProperty
 )
 
 // planner finds out what is stale, by what the lake and the landing folder hold.
 type planner struct {
 	Config
+	log *Log
 	// slots is how many tasks the workers of each pool together do at a time.
 	slots poolSlots
 }
@@ -66,18 +67,18 @@ func (l *planner) plan(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 			Stage: f.table, Reason: found.reason, Notices: found.notices}}}}, nil
 	}
 	plan := found.plan
-	path, sha, err := l.writeObject(ctx, planFolder(f, plan.GetPlanNumber())+"/plan", plan)
+	path, sha, err := l.writeObject(ctx, planFolder(f, plan.GetKind(), plan.GetPlanNumber())+"/plan", plan)
 	if err != nil {
 		return nil, fmt.Errorf("write the plan of %s: %w", f.table, err)
 	}
-	reasonsPath, reasonsSHA, err := l.writeObject(ctx, planFolder(f, plan.GetPlanNumber())+"/reasons", &dispatchv1.StageReasons{Planned: found.partitions, More: found.more})
+	reasonsPath, reasonsSHA, err := l.writeObject(ctx, planFolder(f, plan.GetKind(), plan.GetPlanNumber())+"/reasons", &dispatchv1.StageReasons{Planned: found.partitions, More: found.more})
 	if err != nil {
 		return nil, fmt.Errorf("write the reasons of the plan of %s: %w", f.table, err)
 	}
 	event := &dispatchv1.StagePlanned{
 		Stage: f.table, PlanPath: path, PlanSha256: sha, PlanNumber: plan.GetPlanNumber(), Partitions: int64(len(found.partitions)),
 		Planned: shown(found.partitions), Reason: found.reason, Notices: found.notices,
-		HasChecks: len(checksOf(p, f.table)) > 0, ReasonsPath: reasonsPath, ReasonsSha256: reasonsSHA, More: found.more,
+		HasChecks: len(checksOf(p, f.table)) > 0 && plan.GetKind() != dispatchv1.StageKind_STAGE_KIND_MAINTENANCE, Kind: plan.GetKind(), ReasonsPath: reasonsPath, ReasonsSha256: reasonsSHA, More: found.more,
 	}
 	work := p.Work(f.table)
 	event.Pool, event.Slots, event.Attempts = work.Pool, int32(work.Slots), int32(work.Attempts)
@@ -110,6 +111,9 @@ func (l *planner) stale(ctx context.Context, p *pipeline.Pipeline, f facts) (*pl
 		ProtocolVersion: bus.Protocol, RunId: f.runID, Stage: f.table, PlanNumber: f.plans + 1,
 		PipelineDigest: p.Digest, IngestTime: timestamppb.New(f.started),
 		Fingerprint: pipeline.Fingerprint(p, f.table, engine.Version()),
+	}
+	if flow := p.Flow(f.submitted.GetFlow()); flow != nil && flow.Maintenance != nil {
+		return l.staleFiles(ctx, p, flow.Maintenance, f, base)
 	}
 	base.Checks = pipeline.ChecksFingerprint(p, f.table)
 	var found *planned

@@ -146,7 +146,8 @@ func (l *planner) inputState(ctx context.Context, p *pipeline.Pipeline, f facts,
 	if in.files, err = l.files(ctx, input.Table, in.snapshot); err != nil {
 		return nil, err
 	}
-	if !whole && in.snapshot != built[input.Table] {
+	// No change of a lookup touches anything, so that its history may expire.
+	if !whole && input.Relation != pipeline.RelationLookup && in.snapshot != built[input.Table] {
 		if in.added, in.removed, err = l.Lake.Changes(ctx, input.Table, built[input.Table], in.snapshot); err != nil {
 			return nil, fmt.Errorf("find what changed in %s since snapshot %d: %w", input.Table, built[input.Table], err)
 		}

@@ -50,14 +50,19 @@ type viewed struct {
 }
 
 // changedRows shows the rows of the files that were added and removed under a name. Of bronze, rows that were only carried
-// from a replaced file into its successor did not change, and are left out.
+// from a replaced file into its successor did not change, and are left out: those of which as many were added as removed. That
+// some were is not enough: a file that was added may have been compacted with others, and the compacted file been replaced, so
+// that its rows are among those removed, and twice among those added.
 func changedRows(name string, in *inputState) []viewed {
 	changed := view(name, in.columns, in.added, in.removed)
 	if !strings.HasPrefix(in.Table, "bronze.") || len(in.added) == 0 || len(in.removed) == 0 {
 		return []viewed{changed}
 	}
-	const version = `{'file': _source_file, 'run': _run_id}`
-	changed.where = version + ` NOT IN (SELECT ` + version + ` FROM planning.added INTERSECT SELECT ` + version + ` FROM planning.removed)`
+	const (
+		version = `{'file': _source_file, 'run': _run_id}`
+		counted = `SELECT ` + version + ` AS version, count(*) AS rows FROM `
+	)
+	changed.where = version + ` NOT IN (SELECT version FROM (` + counted + `planning.added GROUP BY ALL INTERSECT ` + counted + `planning.removed GROUP BY ALL))`
 	return []viewed{view("planning.added", in.columns, in.added), view("planning.removed", in.columns, in.removed), changed}
 }
 

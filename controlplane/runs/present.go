@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -38,7 +39,9 @@ func (s *State) Run() *shoplakev1.Run {
 	return r
 }
 
-func (st *Stage) ingests() bool { return len(st.Table) > 7 && st.Table[:7] == "bronze." }
+func (st *Stage) ingests() bool {
+	return strings.HasPrefix(st.Table, "bronze.") && st.Planned.GetKind() != dispatchv1.StageKind_STAGE_KIND_MAINTENANCE
+}
 
 // StageViews are the stages as the API shows them; only the named ones where names are given.
 func (s *State) StageViews(names ...string) []*shoplakev1.Stage {
@@ -63,6 +66,10 @@ func (st *Stage) present(runID string) *shoplakev1.Stage {
 	if st.Planned != nil {
 		v.Partitions, v.PlannedTotal = st.Planned.GetPartitions(), st.Planned.GetPartitions()
 		v.Planned, v.PlannedMore = presentPlanned(st.Planned.GetPlanned()), st.Planned.GetMore()
+	}
+	if m := st.Maintained; m != nil {
+		v.Maintenance = &shoplakev1.StageMaintenance{FilesCompacted: m.GetFilesCompacted(), FilesWritten: m.GetFilesWritten(),
+			SnapshotsExpired: m.GetSnapshotsExpired(), OrphansRemoved: m.GetOrphansRemoved(), BytesRemoved: m.GetBytesRemoved()}
 	}
 	var queued, running time.Duration
 	for _, t := range st.all() {

@@ -54,7 +54,12 @@ func sentence(e *dispatchv1.RunEvent) (l said, ok bool) {
 		return said{level: slog.LevelWarn, text: "an attempt failed", stage: k.Task.GetStage(), attrs: []slog.Attr{slog.String("task", k.Task.GetTaskId()),
 			slog.String("by", k.Task.GetWorker()), slog.String("class", className(failed.GetClass())), slog.String("error", failed.GetMessage())}}, true
 	case *dispatchv1.RunEvent_StageCommitted:
-		return said{text: "committed", stage: k.StageCommitted.GetStage(), attrs: []slog.Attr{slog.Any("snapshots", k.StageCommitted.GetSnapshots())}}, true
+		l = said{text: "committed", stage: k.StageCommitted.GetStage(), attrs: []slog.Attr{slog.Any("snapshots", k.StageCommitted.GetSnapshots())}}
+		if m := k.StageCommitted.GetMaintenance(); m != nil {
+			l.text, l.attrs = "maintained", append(l.attrs, slog.Int64("files_compacted", m.GetFilesCompacted()), slog.Int64("snapshots_expired", m.GetSnapshotsExpired()),
+				slog.Int64("orphans_removed", m.GetOrphansRemoved()), slog.Int64("bytes_removed", m.GetBytesRemoved()))
+		}
+		return l, true
 	case *dispatchv1.RunEvent_StageReset:
 		return said{level: slog.LevelWarn, text: "planned again", stage: k.StageReset.GetStage(), attrs: []slog.Attr{slog.String("reason", k.StageReset.GetReason())}}, true
 	case *dispatchv1.RunEvent_StageFailed:

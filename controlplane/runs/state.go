@@ -67,10 +67,12 @@ type Stage struct {
 	Snapshots  map[string]int64
 	// Settled says that the run's pinned snapshots hold what the stage wrote, or what a run wrote after it.
 	Settled bool
-	Reason  string
-	Failure *Failure
-	Started time.Time
-	Ended   time.Time
+	// Maintained is what maintenance did; nil for a stage that builds.
+	Maintained *dispatchv1.Maintained
+	Reason     string
+	Failure    *Failure
+	Started    time.Time
+	Ended      time.Time
 	// Plans counts how often the stage was planned.
 	Plans uint32
 	// Former are the tasks of plans that were given up.
@@ -261,6 +263,8 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 	case *dispatchv1.RunEvent_StageCommitted:
 		return s.onStage(k.StageCommitted.GetStage(), func(st *Stage) {
 			st.State, st.Snapshots, st.Ended = shoplakev1.StageState_STAGE_STATE_SUCCEEDED, k.StageCommitted.GetSnapshots(), at
+			st.Maintained = k.StageCommitted.GetMaintenance()
+			s.Notices = append(s.Notices, k.StageCommitted.GetNotices()...)
 		})
 	case *dispatchv1.RunEvent_StagePreviewed:
 		return s.onStage(k.StagePreviewed.GetStage(), func(st *Stage) {

@@ -703,7 +703,7 @@ func (w *world) publish(c *coord, j *job) {
 		current.Epoch = 0
 	}
 	f := facts{runID: "r", submitted: &dispatchv1.RunSubmitted{PipelineDigest: "p"}, snapshots: j.snapshots, stages: tablesOf(w.stages)}
-	next, err := nextPublished(current, f, nil, uint64(c.epoch))
+	next, err := nextPublished(current, f.runID, f.submitted.GetPipelineDigest(), f.built(), uint64(c.epoch))
 	switch {
 	case err != nil:
 		j.err = err

@@ -15,6 +15,9 @@ const (
 	// CompactsProperty marks, in a snapshot's summary, a compaction. It holds the ids of the snapshots that have the same rows:
 	// its parent and, where that is a compaction too, those that the parent names, so that they may expire.
 	CompactsProperty = "shoplake.compacts"
+	// ReasonsProperty names, in a snapshot's summary, a file in the warehouse that says why the snapshot was made. The file stays as
+	// long as the snapshot; a compaction does not inherit it.
+	ReasonsProperty = "shoplake.reasons"
 	// ownProperties is what the names of our properties begin with.
 	ownProperties = "shoplake."
 )
@@ -45,7 +48,7 @@ func inherited(before *table.Snapshot) iceberg.Properties {
 	same := []string{strconv.FormatInt(before.SnapshotID, 10)}
 	if before.Summary != nil {
 		for name, value := range before.Summary.Properties {
-			if strings.HasPrefix(name, ownProperties) {
+			if strings.HasPrefix(name, ownProperties) && name != ReasonsProperty {
 				summary[name] = value
 			}
 		}

@@ -40,7 +40,7 @@ type Removed struct {
 }
 
 // NamedFiles are all files that the catalog's metadata of a table reaches: the metadata itself and its log, and the manifest
-// lists, manifests, data files and statistics of every snapshot that has not expired. Absolute paths, sorted.
+// lists, manifests, data files, statistics and reasons of every snapshot that has not expired. Absolute paths, sorted.
 func (l *Lake) NamedFiles(ctx context.Context, name string) ([]string, error) {
 	t, err := l.load(ctx, name)
 	if err != nil {
@@ -100,19 +100,22 @@ func (l *Lake) Orphans(ctx context.Context, name string, removable func(Stored) 
 }
 
 // RemoveOrphans deletes the files below a table's folder that no metadata names and that removable gives up, and the folders
-// that this leaves empty. It may be killed at any moment, and repeated. removable must give up a file that a commit could
-// still name only where that commit's epoch would be lower than this one: files of runs that have ended.
+// that this leaves empty. It may be killed at any moment, and repeated.
 //
-// Why no file is deleted that somebody commits meanwhile, though this process may sleep at any moment, for hours:
+// Why no file is deleted that somebody commits, though this process may sleep at any moment, for hours:
 //
-//  1. The table is fenced first. From then on no commit of a lower epoch gets through.
-//  2. Then the files on the disk are listed. Only these can be deleted.
-//  3. Then the metadata is loaded; where it has seen a higher epoch than ours nothing is deleted. What it names is kept.
+//  1. The table is fenced. From then on no commit of a lower epoch gets through.
+//  2. The files on the disk are listed. Only these can be deleted.
+//  3. removable is asked. It gives up what belongs to no commit that is still to come: of a run's folder what the run, which is
+//     known to have ended by now, left there. (A run that is resumed after that stages new files, under new names.)
+//  4. The metadata is loaded. What it names is kept; so what was committed until 3 is. Where it has seen a higher epoch than
+//     ours nothing is deleted at all.
+//  5. What is left is deleted, without a look at anything again.
 //
-// A writer of a higher epoch fences a table before it writes into it where a commit of ours is open (a coordinator fences what
-// open commits name when it takes over, and repeats our step first, which begins with 1). So either it fenced before 3, and
-// we stop; or it did not, and all of its files are younger than the list of 2. Writers of our own process wait for the lock.
-// A file of the list that 3 does not name is therefore named by no later metadata: nobody adds an old file to a table again.
+// What belongs to no run, as manifests of a commit that is under way do, is the matter of epochs. A writer of a lower one is
+// stopped by 1, one of our own process waits for the lock. One of a higher epoch fences a table before it writes into it where a
+// step of ours was announced: a coordinator does so when it takes over, and repeats that step first, which begins with 1. So
+// either it fenced before 4, and we stop there; or all that it writes is younger than the list of 2.
 // The deletion itself stays below the table's folder (os.Root), and follows no link.
 func (l *Lake) RemoveOrphans(ctx context.Context, name string, epoch uint64, removable func(Stored) bool) (removed Removed, err error) {
 	doing := "remove orphan files of " + name
@@ -163,11 +166,21 @@ func (l *Lake) RemoveOrphans(ctx context.Context, name string, epoch uint64, rem
 	return removed, nil
 }
 
-// orphans lists the files first and loads the metadata then: see RemoveOrphans.
+// orphans are the files that may go, and the folders that may when they are empty: steps 2 to 4 of RemoveOrphans, in that order.
 func (l *Lake) orphans(ctx context.Context, name string, root *os.Root, removable func(Stored) bool, check func(table.Metadata) error) (files []Stored, folders []string, err error) {
 	stored, below, err := storedBelow(ctx, root)
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, f := range stored {
+		if removable(f) {
+			files = append(files, f)
+		}
+	}
+	for _, f := range below {
+		if f.Run != "" && removable(f) {
+			folders = append(folders, f.Path)
+		}
 	}
 	t, err := l.load(ctx, name)
 	if err != nil {
@@ -181,25 +194,7 @@ func (l *Lake) orphans(ctx context.Context, name string, root *os.Root, removabl
 		return nil, nil, err
 	}
 	location := folder(t.Location())
-	unnamed := func(f Stored) bool { return !named[filepath.Join(location, filepath.FromSlash(f.Path))] }
-	files = orphansOf(stored, unnamed, removable)
-	for _, f := range below {
-		if f.Run != "" && removable(f) {
-			folders = append(folders, f.Path)
-		}
-	}
-	return files, folders, nil
-}
-
-// orphansOf are the files that nothing names and that may go.
-func orphansOf(stored []Stored, unnamed, removable func(Stored) bool) []Stored {
-	var orphans []Stored
-	for _, f := range stored {
-		if unnamed(f) && removable(f) {
-			orphans = append(orphans, f)
-		}
-	}
-	return orphans
+	return slices.DeleteFunc(files, func(f Stored) bool { return named[filepath.Join(location, filepath.FromSlash(f.Path))] }), folders, nil
 }
 
 // named are the absolute paths of all files that a table's metadata reaches.
@@ -221,6 +216,9 @@ func (l *Lake) named(ctx context.Context, t *table.Table) (map[string]bool, erro
 			return nil, err
 		}
 		named[folder(s.ManifestList)] = true
+		if s.Summary != nil && s.Summary.Properties[ReasonsProperty] != "" {
+			named[filepath.Join(l.warehouse, filepath.FromSlash(s.Summary.Properties[ReasonsProperty]))] = true
+		}
 		for _, m := range list {
 			if p := folder(m.FilePath()); !named[p] {
 				named[p] = true

@@ -126,8 +126,7 @@ func TestRemoveOrphans(t *testing.T) {
 	commit(t, l, lake.Commit{Table: orders, Add: []lake.Staged{stage(t, l, table, "run4", "c", "2026-01", january(3))}, Base: id, CheckBase: true, Epoch: 1})
 }
 
-// TestRemoveOrphansIsFenced has a coordinator sleep at each moment of a removal while another takes over and commits: no file
-// of the other's is removed.
+// TestRemoveOrphansIsFenced has a coordinator sleep in a removal while another takes over and commits.
 func TestRemoveOrphansIsFenced(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -135,45 +134,51 @@ func TestRemoveOrphansIsFenced(t *testing.T) {
 	old, successor := openLake(t, dir), openLake(t, dir)
 	table := ensure(t, old, orders, sales())
 	a := stage(t, old, table, "run1", "a", "2026-01", january(1))
-	takeOver := func() int64 {
-		if err := successor.Fence(ctx, orders, 2); err != nil {
-			t.Fatal(err)
-		}
-		return commit(t, successor, lake.Commit{Table: orders, Add: []lake.Staged{a}, Token: "successor", Epoch: 2})
-	}
-	// Asleep after the files were listed, before the first is removed: the files were there before, the commit names one of them.
-	// Only files that no later commit may name are given up, so that the successor's, which is open, is kept.
+	b := stage(t, old, table, "run2", "b", "2026-01", january(2))
 	lost := old.Staging(orders, "ended") + "/lost.parquet"
 	writeFile(t, lost)
-	var id int64
+
+	// A run that commits and ends after the files were listed, and before it is asked whether it has ended: its file was listed,
+	// and is named when the metadata is loaded.
+	committed := false
 	removed := remove(t, old, 1, func(f lake.Stored) bool {
-		if id == 0 {
-			id = takeOver()
+		if !committed {
+			committed = true
+			commit(t, successor, lake.Commit{Table: orders, Add: []lake.Staged{a}, Token: "first", Epoch: 1})
 		}
-		return f.Run == "ended" || f.Run == ""
+		return f.Run != "run2"
 	})
 	if removed.Files != 1 {
 		t.Errorf("removed %+v, want the one that was lost", removed)
 	}
-	if _, err := successor.Files(ctx, orders, id); err != nil {
-		t.Error(err)
+	// Another coordinator takes over and commits at the same moment: nothing is removed.
+	writeFile(t, lost)
+	fenced := false
+	_, err := old.RemoveOrphans(ctx, orders, 1, func(lake.Stored) bool {
+		if !fenced {
+			fenced = true
+			if err := successor.Fence(ctx, orders, 2); err != nil {
+				t.Error(err)
+			}
+			commit(t, successor, lake.Commit{Table: orders, Add: []lake.Staged{b}, Token: "second", Epoch: 2})
+		}
+		return true
+	})
+	if !errors.Is(err, lake.ErrFenced) {
+		t.Errorf("a coordinator that slept while another took over: %v", err)
+	}
+	// Asleep before it began.
+	if _, err := old.RemoveOrphans(ctx, orders, 1, all); !errors.Is(err, lake.ErrFenced) {
+		t.Errorf("a coordinator that was replaced removed files: %v", err)
 	}
 	named, err := successor.NamedFiles(ctx, orders)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range named {
+	for _, path := range append(named, lost, a.Path, b.Path) {
 		if _, err := os.Stat(path); err != nil {
-			t.Errorf("a file that is named is gone: %v", err)
+			t.Errorf("a file is gone: %v", err)
 		}
-	}
-	// Asleep before it began: it is refused.
-	writeFile(t, lost)
-	if _, err := old.RemoveOrphans(ctx, orders, 1, all); !errors.Is(err, lake.ErrFenced) {
-		t.Errorf("a coordinator that was replaced removed files: %v", err)
-	}
-	if _, err := os.Stat(lost); err != nil {
-		t.Errorf("a coordinator that was replaced removed a file: %v", err)
 	}
 }
 
@@ -194,22 +199,21 @@ func TestRemoveOrphansFileByFile(t *testing.T) {
 	}
 	stops := 0
 	for {
-		seen := 0
-		remove(t, l, 0, func(f lake.Stored) bool {
-			if filepath.Ext(f.Path) == "" {
-				return false // a folder
-			}
-			seen++
-			return seen == 1
-		})
+		left, err := l.Orphans(ctx, orders, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) == 0 {
+			break
+		}
+		if removed := remove(t, l, 0, func(f lake.Stored) bool { return f.Path == left[0].Path }); removed.Files != 1 {
+			t.Fatalf("removed %+v, want %s", removed, left[0].Path)
+		}
 		if files, err := l.Files(ctx, orders, id); err != nil || len(files) != 1 {
 			t.Fatalf("after %d stops the table holds %v, %v", stops, files, err)
 		}
 		if _, err := os.Stat(paths(t, l, orders, id)[0]); err != nil {
 			t.Fatal(err)
-		}
-		if seen == 0 {
-			break
 		}
 		stops++
 	}

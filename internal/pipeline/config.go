@@ -117,41 +117,51 @@ func (r *mappingReader) flows(p *Pipeline, root map[string]any) []*Flow {
 		}
 		body, ok := mapping[name].(map[string]any)
 		if !ok {
-			r.fault([]string{"flows", name}, "a flow has the keys title, description, select, schedule, on_files, after, late and notify")
+			r.fault([]string{"flows", name}, "a flow has the keys title, description, select (or maintenance), schedule, on_files, after, late and notify")
 			continue
 		}
 		flow := &Flow{
 			Name:        name,
 			Title:       r.text(body, false, "flows", name, "title"),
 			Description: r.text(body, false, "flows", name, "description"),
-			Select:      r.selection(body, name),
+		}
+		if _, maintains := body["maintenance"]; maintains {
+			flow.Maintenance = r.maintenance(body, name)
+		} else {
+			flow.Select = r.selection(body, name)
 		}
 		if flow.Title == "" {
 			flow.Title = name
 		}
 		flow.Notify = r.channels(body, name)
 		r.triggers(p, flow, body)
-		r.known(body, append([]string{"title", "description", "select", "notify"}, triggerKeys...), "flows", name)
+		r.known(body, append([]string{"title", "description", "select", "maintenance", "notify"}, triggerKeys...), "flows", name)
 		flows = append(flows, flow)
 	}
 	return flows
 }
 
 func (r *mappingReader) selection(body map[string]any, flow string) []string {
-	list, ok := body["select"].([]any)
-	if !ok || len(list) == 0 {
+	if list, ok := body["select"].([]any); !ok || len(list) == 0 {
 		r.fault([]string{"flows", flow, "select"}, "flow %s selects nothing: select is a list of tables, for example [\"*\"] or [gold.*]", flow)
 		return nil
 	}
+	return r.globs(body, "flows", flow, "select")
+}
+
+// globs returns the patterns of the list that a path ends in.
+func (r *mappingReader) globs(mapping map[string]any, at ...string) []string {
+	list, _ := mapping[at[len(at)-1]].([]any)
 	var globs []string
 	for i, item := range list {
+		place := append(slices.Clone(at), strconv.Itoa(i))
 		glob, ok := item.(string)
 		if !ok {
-			r.fault([]string{"flows", flow, "select", strconv.Itoa(i)}, "must be the name of a table, or a pattern such as gold.*")
+			r.fault(place, "must be the name of a table, or a pattern such as gold.*")
 			continue
 		}
 		if _, err := path.Match(glob, ""); err != nil {
-			r.fault([]string{"flows", flow, "select", strconv.Itoa(i)}, "%s is no pattern: %v", shorten(glob), err)
+			r.fault(place, "%s is no pattern: %v", shorten(glob), err)
 			continue
 		}
 		globs = append(globs, glob)
@@ -185,21 +195,29 @@ func (r *mappingReader) channels(body map[string]any, flow string) []string {
 // checkFlows faults what a flow selects, or waits for, in vain.
 func checkFlows(p *Pipeline, doc *document, faults *Faults) {
 	reader := mappingReader{doc: doc, faults: faults}
-	tables := p.Tables()
 	for _, flow := range p.Flows {
-		for _, glob := range flow.Select {
+		tables, globs, at := p.Tables(), flow.Select, []string{"flows", flow.Name, "select"}
+		if flow.Maintenance != nil {
+			tables, globs, at = p.maintainable(), flow.Maintenance.Tables, []string{"flows", flow.Name, "maintenance", "tables"}
+		}
+		for _, glob := range globs {
 			if !slices.ContainsFunc(tables, func(table string) bool { return selects(glob, table) }) {
-				line, column := doc.at("flows", flow.Name, "select", strconv.Itoa(indexOf(doc, flow.Name, glob)))
-				reader.faults.add(configFile, line, column, "flow %s: %s selects no table", flow.Name, shorten(glob))
+				reader.fault(append(at, strconv.Itoa(indexOf(doc, glob, at))), "flow %s: %s selects no table", flow.Name, shorten(glob))
 			}
 		}
 	}
 	checkTriggers(p, &reader)
 }
 
-func indexOf(doc *document, flow, glob string) int {
-	value := doc.value.(map[string]any)["flows"].(map[string]any)[flow].(map[string]any)["select"].([]any)
-	return slices.IndexFunc(value, func(item any) bool { return item == any(glob) })
+// indexOf is the place of a text in the list at a path.
+func indexOf(doc *document, text string, at []string) int {
+	value := doc.value
+	for _, key := range at {
+		mapping, _ := value.(map[string]any)
+		value = mapping[key]
+	}
+	list, _ := value.([]any)
+	return slices.Index(list, any(text))
 }
 
 func selects(glob, table string) bool {

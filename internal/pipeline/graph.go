@@ -77,8 +77,14 @@ func (p *Pipeline) Tables() []string {
 	return tables
 }
 
-// TablesOf are the tables of a flow, with all that they depend on, each after those that it depends on.
+// TablesOf are the tables of a flow, with all that they depend on, each after those that it depends on; for a flow of
+// maintenance the tables that it maintains.
 func (p *Pipeline) TablesOf(flow *Flow) []string {
+	if flow.Maintenance != nil {
+		return slices.DeleteFunc(p.maintainable(), func(table string) bool {
+			return !slices.ContainsFunc(flow.Maintenance.Tables, func(glob string) bool { return selects(glob, table) })
+		})
+	}
 	wanted := map[string]bool{}
 	var want func(table string)
 	want = func(table string) {
@@ -157,6 +163,14 @@ func (p *Pipeline) DependsOn(table string) []string {
 		tables[i] = input.Table
 	}
 	return tables
+}
+
+// WaitsFor are the tables that come before a table in a run of a flow. Maintenance waits for none: it changes no row.
+func (p *Pipeline) WaitsFor(flow *Flow, table string) []string {
+	if flow.Maintenance != nil {
+		return nil
+	}
+	return p.DependsOn(table)
 }
 
 // Upstream are all tables that a table depends on, directly or not, each after those that it depends on.

@@ -112,6 +112,14 @@ func TestFaults(t *testing.T) {
 		{"flow name", config, "daily:", "Daily:", []string{`pipeline.yaml:5:3: "Daily" is no name of a flow`}},
 		{"unknown key in flow", config, `select: ["*"]`, "select: [\"*\"]\n    cron: x", []string{`pipeline.yaml:7:5: unknown key "cron"`}},
 
+		{"maintenance and select", config, `select: ["*"]`, "select: [\"*\"]\n    maintenance: {}", []string{`pipeline.yaml:6:13: flow daily has select and maintenance`}},
+		{"maintenance that is no mapping", config, `select: ["*"]`, "maintenance: yes", []string{`pipeline.yaml:6:18: maintenance is a mapping`}},
+		{"unknown key in maintenance", config, `select: ["*"]`, "maintenance:\n      keep: 3", []string{`pipeline.yaml:7:7: unknown key "keep": known are tables, keep_snapshots`}},
+		{"maintenance of nothing", config, `select: ["*"]`, "maintenance:\n      tables: [ops.*, platinum.*]", []string{`pipeline.yaml:7:23: flow daily: "platinum.*" selects no table`}},
+		{"maintenance of a text", config, `select: ["*"]`, "maintenance: {tables: ops}", []string{`pipeline.yaml:6:27: tables is a list of tables`}},
+		{"ages and sizes", config, `select: ["*"]`, "maintenance:\n      keep_snapshots: 7 days\n      keep_last: -1\n      target_file_size: 0\n      keep_orphans: [1h]",
+			[]string{`pipeline.yaml:7:23: "7 days" is no duration such as 7d`, `pipeline.yaml:8:18: "-1" is no number of snapshots`, `pipeline.yaml:9:25: "0" is no size of a file such as 128MiB`, `pipeline.yaml:10:21: "" is no duration`}},
+
 		// Headers.
 		{"unknown key in header", silver, "-- key:", "-- keys:", []string{`silver/sales.sql:3:4: unknown key "keys" in the header`, "silver/sales.sql:4:11: no column of the key is in bronze.sales"}},
 		{"no header line", silver, "-- reach: any", "-- latest wins", []string{"silver/sales.sql:4:1: is no header line"}},

@@ -247,7 +247,7 @@ type Flow struct {
 	Name        string
 	Title       string
 	Description string
-	// Select are globs of table names; what they depend on is part of the flow.
+	// Select are globs of table names; what they depend on is part of the flow. Empty for a flow of maintenance.
 	Select []string
 	// Schedule says at which times it runs; nil where at none.
 	Schedule *Schedule
@@ -260,4 +260,6 @@ type Flow struct {
 	After []string
 	// Notify are the channels, by the operator's names, that hear of failures; all that are configured where empty.
 	Notify []string
+	// Maintenance is set where the flow builds nothing and maintains tables instead.
+	Maintenance *Maintenance
 }

@@ -153,8 +153,8 @@ func partOf(p pipeline.Partition, wanted []string, part engine.Part) string {
 	return pipeline.Coarsen(p.Transform, part.Value)
 }
 
-// filesOf are the paths that a task reads of an input, and their rows.
-func filesOf(task *dispatchv1.TaskPlan, input int, pinned *dispatchv1.PinnedTable) ([]string, int64) {
+// FilesOf are the paths that a task reads of an input, and their rows.
+func FilesOf(task *dispatchv1.TaskPlan, input int, pinned *dispatchv1.PinnedTable) ([]string, int64) {
 	var paths []string
 	var rows int64
 	add := func(f *dispatchv1.PinnedFile) {
@@ -179,7 +179,7 @@ func filesOf(task *dispatchv1.TaskPlan, input int, pinned *dispatchv1.PinnedTabl
 func openInputs(ctx context.Context, session *engine.Session, model *pipeline.Model, r Request) (rows int64, err error) {
 	var reached []reachedInput
 	for i, pinned := range r.Plan.GetInputs() {
-		files, n := filesOf(r.Task, i, pinned)
+		files, n := FilesOf(r.Task, i, pinned)
 		rows += n
 		input, _ := model.Input(pinned.GetTable())
 		columns, within := EngineColumns(pinned.GetColumns()), ""

@@ -748,8 +748,10 @@ type Stage struct {
 	FailedAttempts []*Attempt `protobuf:"bytes,26,rep,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
 	// How many attempts failed in all.
 	FailedAttemptsTotal int32 `protobuf:"varint,27,opt,name=failed_attempts_total,json=failedAttemptsTotal,proto3" json:"failed_attempts_total,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// What maintenance did; unset for stages that build.
+	Maintenance   *StageMaintenance `protobuf:"bytes,28,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Stage) Reset() {
@@ -971,6 +973,92 @@ func (x *Stage) GetFailedAttemptsTotal() int32 {
 	return 0
 }
 
+func (x *Stage) GetMaintenance() *StageMaintenance {
+	if x != nil {
+		return x.Maintenance
+	}
+	return nil
+}
+
+// StageMaintenance is what maintenance did to a table.
+type StageMaintenance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Small data files that were rewritten, and the files that hold their rows now.
+	FilesCompacted   int64 `protobuf:"varint,1,opt,name=files_compacted,json=filesCompacted,proto3" json:"files_compacted,omitempty"`
+	FilesWritten     int64 `protobuf:"varint,2,opt,name=files_written,json=filesWritten,proto3" json:"files_written,omitempty"`
+	SnapshotsExpired int64 `protobuf:"varint,3,opt,name=snapshots_expired,json=snapshotsExpired,proto3" json:"snapshots_expired,omitempty"`
+	// Files that no snapshot named any more.
+	OrphansRemoved int64 `protobuf:"varint,4,opt,name=orphans_removed,json=orphansRemoved,proto3" json:"orphans_removed,omitempty"`
+	BytesRemoved   int64 `protobuf:"varint,5,opt,name=bytes_removed,json=bytesRemoved,proto3" json:"bytes_removed,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *StageMaintenance) Reset() {
+	*x = StageMaintenance{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageMaintenance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageMaintenance) ProtoMessage() {}
+
+func (x *StageMaintenance) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageMaintenance.ProtoReflect.Descriptor instead.
+func (*StageMaintenance) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StageMaintenance) GetFilesCompacted() int64 {
+	if x != nil {
+		return x.FilesCompacted
+	}
+	return 0
+}
+
+func (x *StageMaintenance) GetFilesWritten() int64 {
+	if x != nil {
+		return x.FilesWritten
+	}
+	return 0
+}
+
+func (x *StageMaintenance) GetSnapshotsExpired() int64 {
+	if x != nil {
+		return x.SnapshotsExpired
+	}
+	return 0
+}
+
+func (x *StageMaintenance) GetOrphansRemoved() int64 {
+	if x != nil {
+		return x.OrphansRemoved
+	}
+	return 0
+}
+
+func (x *StageMaintenance) GetBytesRemoved() int64 {
+	if x != nil {
+		return x.BytesRemoved
+	}
+	return 0
+}
+
 // PlannedPartition is a partition that a stage builds.
 type PlannedPartition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -984,7 +1072,7 @@ type PlannedPartition struct {
 
 func (x *PlannedPartition) Reset() {
 	*x = PlannedPartition{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[4]
+	mi := &file_shoplake_v1_run_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1084,7 @@ func (x *PlannedPartition) String() string {
 func (*PlannedPartition) ProtoMessage() {}
 
 func (x *PlannedPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[4]
+	mi := &file_shoplake_v1_run_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1097,7 @@ func (x *PlannedPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedPartition.ProtoReflect.Descriptor instead.
 func (*PlannedPartition) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{4}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PlannedPartition) GetPartition() string {
@@ -1051,7 +1139,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[5]
+	mi := &file_shoplake_v1_run_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1151,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[5]
+	mi := &file_shoplake_v1_run_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1164,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{5}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Task) GetName() string {
@@ -1190,7 +1278,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[6]
+	mi := &file_shoplake_v1_run_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1290,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[6]
+	mi := &file_shoplake_v1_run_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1303,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Attempt) GetTask() string {
@@ -1289,7 +1377,7 @@ type SubmitRunRequest struct {
 
 func (x *SubmitRunRequest) Reset() {
 	*x = SubmitRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[7]
+	mi := &file_shoplake_v1_run_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1389,7 @@ func (x *SubmitRunRequest) String() string {
 func (*SubmitRunRequest) ProtoMessage() {}
 
 func (x *SubmitRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[7]
+	mi := &file_shoplake_v1_run_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1402,7 @@ func (x *SubmitRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRunRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{7}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SubmitRunRequest) GetFlow() string {
@@ -1368,7 +1456,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[8]
+	mi := &file_shoplake_v1_run_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1468,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[8]
+	mi := &file_shoplake_v1_run_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1481,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{8}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetRunRequest) GetName() string {
@@ -1417,7 +1505,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[9]
+	mi := &file_shoplake_v1_run_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1517,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[9]
+	mi := &file_shoplake_v1_run_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1530,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{9}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListRunsRequest) GetPageSize() int32 {
@@ -1476,7 +1564,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[10]
+	mi := &file_shoplake_v1_run_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1576,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[10]
+	mi := &file_shoplake_v1_run_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1589,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{10}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -1527,7 +1615,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[11]
+	mi := &file_shoplake_v1_run_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1627,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[11]
+	mi := &file_shoplake_v1_run_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1640,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{11}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CancelRunRequest) GetName() string {
@@ -1575,7 +1663,7 @@ type CancelRunsRequest struct {
 
 func (x *CancelRunsRequest) Reset() {
 	*x = CancelRunsRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[12]
+	mi := &file_shoplake_v1_run_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1675,7 @@ func (x *CancelRunsRequest) String() string {
 func (*CancelRunsRequest) ProtoMessage() {}
 
 func (x *CancelRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[12]
+	mi := &file_shoplake_v1_run_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1688,7 @@ func (x *CancelRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunsRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunsRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CancelRunsRequest) GetFilter() string {
@@ -1629,7 +1717,7 @@ type CancelRunsResponse struct {
 
 func (x *CancelRunsResponse) Reset() {
 	*x = CancelRunsResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[13]
+	mi := &file_shoplake_v1_run_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1729,7 @@ func (x *CancelRunsResponse) String() string {
 func (*CancelRunsResponse) ProtoMessage() {}
 
 func (x *CancelRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[13]
+	mi := &file_shoplake_v1_run_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1742,7 @@ func (x *CancelRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunsResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunsResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CancelRunsResponse) GetRuns() []*Run {
@@ -1680,7 +1768,7 @@ type ResumeRunRequest struct {
 
 func (x *ResumeRunRequest) Reset() {
 	*x = ResumeRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[14]
+	mi := &file_shoplake_v1_run_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1780,7 @@ func (x *ResumeRunRequest) String() string {
 func (*ResumeRunRequest) ProtoMessage() {}
 
 func (x *ResumeRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[14]
+	mi := &file_shoplake_v1_run_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1793,7 @@ func (x *ResumeRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRunRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResumeRunRequest) GetName() string {
@@ -1728,7 +1816,7 @@ type ResumeRunsRequest struct {
 
 func (x *ResumeRunsRequest) Reset() {
 	*x = ResumeRunsRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[15]
+	mi := &file_shoplake_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1828,7 @@ func (x *ResumeRunsRequest) String() string {
 func (*ResumeRunsRequest) ProtoMessage() {}
 
 func (x *ResumeRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[15]
+	mi := &file_shoplake_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1841,7 @@ func (x *ResumeRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRunsRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRunsRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResumeRunsRequest) GetFilter() string {
@@ -1782,7 +1870,7 @@ type ResumeRunsResponse struct {
 
 func (x *ResumeRunsResponse) Reset() {
 	*x = ResumeRunsResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[16]
+	mi := &file_shoplake_v1_run_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1882,7 @@ func (x *ResumeRunsResponse) String() string {
 func (*ResumeRunsResponse) ProtoMessage() {}
 
 func (x *ResumeRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[16]
+	mi := &file_shoplake_v1_run_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1895,7 @@ func (x *ResumeRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRunsResponse.ProtoReflect.Descriptor instead.
 func (*ResumeRunsResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResumeRunsResponse) GetRuns() []*Run {
@@ -1838,7 +1926,7 @@ type RefusedRun struct {
 
 func (x *RefusedRun) Reset() {
 	*x = RefusedRun{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[17]
+	mi := &file_shoplake_v1_run_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1938,7 @@ func (x *RefusedRun) String() string {
 func (*RefusedRun) ProtoMessage() {}
 
 func (x *RefusedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[17]
+	mi := &file_shoplake_v1_run_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1951,7 @@ func (x *RefusedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRun.ProtoReflect.Descriptor instead.
 func (*RefusedRun) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{17}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RefusedRun) GetRun() string {
@@ -1897,7 +1985,7 @@ type ListStagesRequest struct {
 
 func (x *ListStagesRequest) Reset() {
 	*x = ListStagesRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[18]
+	mi := &file_shoplake_v1_run_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +1997,7 @@ func (x *ListStagesRequest) String() string {
 func (*ListStagesRequest) ProtoMessage() {}
 
 func (x *ListStagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[18]
+	mi := &file_shoplake_v1_run_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2010,7 @@ func (x *ListStagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStagesRequest.ProtoReflect.Descriptor instead.
 func (*ListStagesRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{18}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListStagesRequest) GetParent() string {
@@ -1941,7 +2029,7 @@ type ListStagesResponse struct {
 
 func (x *ListStagesResponse) Reset() {
 	*x = ListStagesResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[19]
+	mi := &file_shoplake_v1_run_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2041,7 @@ func (x *ListStagesResponse) String() string {
 func (*ListStagesResponse) ProtoMessage() {}
 
 func (x *ListStagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[19]
+	mi := &file_shoplake_v1_run_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2054,7 @@ func (x *ListStagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStagesResponse.ProtoReflect.Descriptor instead.
 func (*ListStagesResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{19}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListStagesResponse) GetStages() []*Stage {
@@ -1989,7 +2077,7 @@ type ListTasksRequest struct {
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[20]
+	mi := &file_shoplake_v1_run_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2089,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[20]
+	mi := &file_shoplake_v1_run_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2102,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{20}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListTasksRequest) GetParent() string {
@@ -2048,7 +2136,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[21]
+	mi := &file_shoplake_v1_run_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2148,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[21]
+	mi := &file_shoplake_v1_run_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2161,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{21}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -2101,7 +2189,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[22]
+	mi := &file_shoplake_v1_run_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2201,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[22]
+	mi := &file_shoplake_v1_run_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2214,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{22}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchRunRequest) GetName() string {
@@ -2157,7 +2245,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_shoplake_v1_run_proto_msgTypes[23]
+	mi := &file_shoplake_v1_run_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2257,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_run_proto_msgTypes[23]
+	mi := &file_shoplake_v1_run_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2270,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{23}
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchRunResponse) GetSequence() uint64 {
@@ -2250,7 +2338,7 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\bRunError\x12-\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x17.shoplake.v1.ErrorClassR\x05class\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xc5\b\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\x86\t\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12-\n" +
@@ -2285,7 +2373,14 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\rrunning_since\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\frunningSince\x12=\n" +
 	"\fqueued_since\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\vqueuedSince\x12=\n" +
 	"\x0ffailed_attempts\x18\x1a \x03(\v2\x14.shoplake.v1.AttemptR\x0efailedAttempts\x122\n" +
-	"\x15failed_attempts_total\x18\x1b \x01(\x05R\x13failedAttemptsTotal\"H\n" +
+	"\x15failed_attempts_total\x18\x1b \x01(\x05R\x13failedAttemptsTotal\x12?\n" +
+	"\vmaintenance\x18\x1c \x01(\v2\x1d.shoplake.v1.StageMaintenanceR\vmaintenance\"\xdb\x01\n" +
+	"\x10StageMaintenance\x12'\n" +
+	"\x0ffiles_compacted\x18\x01 \x01(\x03R\x0efilesCompacted\x12#\n" +
+	"\rfiles_written\x18\x02 \x01(\x03R\ffilesWritten\x12+\n" +
+	"\x11snapshots_expired\x18\x03 \x01(\x03R\x10snapshotsExpired\x12'\n" +
+	"\x0forphans_removed\x18\x04 \x01(\x03R\x0eorphansRemoved\x12#\n" +
+	"\rbytes_removed\x18\x05 \x01(\x03R\fbytesRemoved\"H\n" +
 	"\x10PlannedPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\tR\tpartition\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xf3\x03\n" +
@@ -2453,7 +2548,7 @@ func file_shoplake_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_shoplake_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_shoplake_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_shoplake_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_shoplake_v1_run_proto_goTypes = []any{
 	(RunState)(0),                 // 0: shoplake.v1.RunState
 	(StageState)(0),               // 1: shoplake.v1.StageState
@@ -2464,103 +2559,105 @@ var file_shoplake_v1_run_proto_goTypes = []any{
 	(*RunCounts)(nil),             // 6: shoplake.v1.RunCounts
 	(*RunError)(nil),              // 7: shoplake.v1.RunError
 	(*Stage)(nil),                 // 8: shoplake.v1.Stage
-	(*PlannedPartition)(nil),      // 9: shoplake.v1.PlannedPartition
-	(*Task)(nil),                  // 10: shoplake.v1.Task
-	(*Attempt)(nil),               // 11: shoplake.v1.Attempt
-	(*SubmitRunRequest)(nil),      // 12: shoplake.v1.SubmitRunRequest
-	(*GetRunRequest)(nil),         // 13: shoplake.v1.GetRunRequest
-	(*ListRunsRequest)(nil),       // 14: shoplake.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),      // 15: shoplake.v1.ListRunsResponse
-	(*CancelRunRequest)(nil),      // 16: shoplake.v1.CancelRunRequest
-	(*CancelRunsRequest)(nil),     // 17: shoplake.v1.CancelRunsRequest
-	(*CancelRunsResponse)(nil),    // 18: shoplake.v1.CancelRunsResponse
-	(*ResumeRunRequest)(nil),      // 19: shoplake.v1.ResumeRunRequest
-	(*ResumeRunsRequest)(nil),     // 20: shoplake.v1.ResumeRunsRequest
-	(*ResumeRunsResponse)(nil),    // 21: shoplake.v1.ResumeRunsResponse
-	(*RefusedRun)(nil),            // 22: shoplake.v1.RefusedRun
-	(*ListStagesRequest)(nil),     // 23: shoplake.v1.ListStagesRequest
-	(*ListStagesResponse)(nil),    // 24: shoplake.v1.ListStagesResponse
-	(*ListTasksRequest)(nil),      // 25: shoplake.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),     // 26: shoplake.v1.ListTasksResponse
-	(*WatchRunRequest)(nil),       // 27: shoplake.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),      // 28: shoplake.v1.WatchRunResponse
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*ListRunLogsRequest)(nil),    // 31: shoplake.v1.ListRunLogsRequest
-	(*WatchRunLogsRequest)(nil),   // 32: shoplake.v1.WatchRunLogsRequest
-	(*ListRunLogsResponse)(nil),   // 33: shoplake.v1.ListRunLogsResponse
-	(*WatchRunLogsResponse)(nil),  // 34: shoplake.v1.WatchRunLogsResponse
+	(*StageMaintenance)(nil),      // 9: shoplake.v1.StageMaintenance
+	(*PlannedPartition)(nil),      // 10: shoplake.v1.PlannedPartition
+	(*Task)(nil),                  // 11: shoplake.v1.Task
+	(*Attempt)(nil),               // 12: shoplake.v1.Attempt
+	(*SubmitRunRequest)(nil),      // 13: shoplake.v1.SubmitRunRequest
+	(*GetRunRequest)(nil),         // 14: shoplake.v1.GetRunRequest
+	(*ListRunsRequest)(nil),       // 15: shoplake.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),      // 16: shoplake.v1.ListRunsResponse
+	(*CancelRunRequest)(nil),      // 17: shoplake.v1.CancelRunRequest
+	(*CancelRunsRequest)(nil),     // 18: shoplake.v1.CancelRunsRequest
+	(*CancelRunsResponse)(nil),    // 19: shoplake.v1.CancelRunsResponse
+	(*ResumeRunRequest)(nil),      // 20: shoplake.v1.ResumeRunRequest
+	(*ResumeRunsRequest)(nil),     // 21: shoplake.v1.ResumeRunsRequest
+	(*ResumeRunsResponse)(nil),    // 22: shoplake.v1.ResumeRunsResponse
+	(*RefusedRun)(nil),            // 23: shoplake.v1.RefusedRun
+	(*ListStagesRequest)(nil),     // 24: shoplake.v1.ListStagesRequest
+	(*ListStagesResponse)(nil),    // 25: shoplake.v1.ListStagesResponse
+	(*ListTasksRequest)(nil),      // 26: shoplake.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),     // 27: shoplake.v1.ListTasksResponse
+	(*WatchRunRequest)(nil),       // 28: shoplake.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),      // 29: shoplake.v1.WatchRunResponse
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(*ListRunLogsRequest)(nil),    // 32: shoplake.v1.ListRunLogsRequest
+	(*WatchRunLogsRequest)(nil),   // 33: shoplake.v1.WatchRunLogsRequest
+	(*ListRunLogsResponse)(nil),   // 34: shoplake.v1.ListRunLogsResponse
+	(*WatchRunLogsResponse)(nil),  // 35: shoplake.v1.WatchRunLogsResponse
 }
 var file_shoplake_v1_run_proto_depIdxs = []int32{
 	0,  // 0: shoplake.v1.Run.state:type_name -> shoplake.v1.RunState
 	4,  // 1: shoplake.v1.Run.trigger:type_name -> shoplake.v1.Trigger
-	29, // 2: shoplake.v1.Run.create_time:type_name -> google.protobuf.Timestamp
-	29, // 3: shoplake.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	29, // 4: shoplake.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	30, // 2: shoplake.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	30, // 3: shoplake.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	30, // 4: shoplake.v1.Run.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 5: shoplake.v1.Run.error:type_name -> shoplake.v1.RunError
 	6,  // 6: shoplake.v1.Run.counts:type_name -> shoplake.v1.RunCounts
 	8,  // 7: shoplake.v1.Run.planned_stages:type_name -> shoplake.v1.Stage
-	29, // 8: shoplake.v1.Run.nominal_time:type_name -> google.protobuf.Timestamp
+	30, // 8: shoplake.v1.Run.nominal_time:type_name -> google.protobuf.Timestamp
 	3,  // 9: shoplake.v1.RunError.class:type_name -> shoplake.v1.ErrorClass
 	1,  // 10: shoplake.v1.Stage.state:type_name -> shoplake.v1.StageState
-	30, // 11: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
-	30, // 12: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
-	29, // 13: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
-	29, // 14: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
+	31, // 11: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
+	31, // 12: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
+	30, // 13: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
+	30, // 14: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 15: shoplake.v1.Stage.error:type_name -> shoplake.v1.RunError
-	9,  // 16: shoplake.v1.Stage.planned:type_name -> shoplake.v1.PlannedPartition
-	29, // 17: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
-	29, // 18: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
-	11, // 19: shoplake.v1.Stage.failed_attempts:type_name -> shoplake.v1.Attempt
-	2,  // 20: shoplake.v1.Task.state:type_name -> shoplake.v1.TaskState
-	29, // 21: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
-	29, // 22: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
-	29, // 23: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 24: shoplake.v1.Task.error:type_name -> shoplake.v1.RunError
-	11, // 25: shoplake.v1.Task.tries:type_name -> shoplake.v1.Attempt
-	29, // 26: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
-	29, // 27: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	29, // 28: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 29: shoplake.v1.Attempt.error:type_name -> shoplake.v1.RunError
-	5,  // 30: shoplake.v1.ListRunsResponse.runs:type_name -> shoplake.v1.Run
-	5,  // 31: shoplake.v1.CancelRunsResponse.runs:type_name -> shoplake.v1.Run
-	22, // 32: shoplake.v1.CancelRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
-	5,  // 33: shoplake.v1.ResumeRunsResponse.runs:type_name -> shoplake.v1.Run
-	22, // 34: shoplake.v1.ResumeRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
-	0,  // 35: shoplake.v1.RefusedRun.state:type_name -> shoplake.v1.RunState
-	8,  // 36: shoplake.v1.ListStagesResponse.stages:type_name -> shoplake.v1.Stage
-	10, // 37: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
-	5,  // 38: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
-	8,  // 39: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
-	12, // 40: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
-	13, // 41: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
-	14, // 42: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
-	16, // 43: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
-	17, // 44: shoplake.v1.RunService.CancelRuns:input_type -> shoplake.v1.CancelRunsRequest
-	19, // 45: shoplake.v1.RunService.ResumeRun:input_type -> shoplake.v1.ResumeRunRequest
-	20, // 46: shoplake.v1.RunService.ResumeRuns:input_type -> shoplake.v1.ResumeRunsRequest
-	23, // 47: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
-	25, // 48: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
-	27, // 49: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
-	31, // 50: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
-	32, // 51: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
-	5,  // 52: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
-	5,  // 53: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
-	15, // 54: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
-	5,  // 55: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
-	18, // 56: shoplake.v1.RunService.CancelRuns:output_type -> shoplake.v1.CancelRunsResponse
-	5,  // 57: shoplake.v1.RunService.ResumeRun:output_type -> shoplake.v1.Run
-	21, // 58: shoplake.v1.RunService.ResumeRuns:output_type -> shoplake.v1.ResumeRunsResponse
-	24, // 59: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
-	26, // 60: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
-	28, // 61: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
-	33, // 62: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
-	34, // 63: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
-	52, // [52:64] is the sub-list for method output_type
-	40, // [40:52] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	10, // 16: shoplake.v1.Stage.planned:type_name -> shoplake.v1.PlannedPartition
+	30, // 17: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
+	30, // 18: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
+	12, // 19: shoplake.v1.Stage.failed_attempts:type_name -> shoplake.v1.Attempt
+	9,  // 20: shoplake.v1.Stage.maintenance:type_name -> shoplake.v1.StageMaintenance
+	2,  // 21: shoplake.v1.Task.state:type_name -> shoplake.v1.TaskState
+	30, // 22: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
+	30, // 23: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
+	30, // 24: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 25: shoplake.v1.Task.error:type_name -> shoplake.v1.RunError
+	12, // 26: shoplake.v1.Task.tries:type_name -> shoplake.v1.Attempt
+	30, // 27: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
+	30, // 28: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	30, // 29: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 30: shoplake.v1.Attempt.error:type_name -> shoplake.v1.RunError
+	5,  // 31: shoplake.v1.ListRunsResponse.runs:type_name -> shoplake.v1.Run
+	5,  // 32: shoplake.v1.CancelRunsResponse.runs:type_name -> shoplake.v1.Run
+	23, // 33: shoplake.v1.CancelRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
+	5,  // 34: shoplake.v1.ResumeRunsResponse.runs:type_name -> shoplake.v1.Run
+	23, // 35: shoplake.v1.ResumeRunsResponse.refused:type_name -> shoplake.v1.RefusedRun
+	0,  // 36: shoplake.v1.RefusedRun.state:type_name -> shoplake.v1.RunState
+	8,  // 37: shoplake.v1.ListStagesResponse.stages:type_name -> shoplake.v1.Stage
+	11, // 38: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
+	5,  // 39: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
+	8,  // 40: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
+	13, // 41: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
+	14, // 42: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
+	15, // 43: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
+	17, // 44: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
+	18, // 45: shoplake.v1.RunService.CancelRuns:input_type -> shoplake.v1.CancelRunsRequest
+	20, // 46: shoplake.v1.RunService.ResumeRun:input_type -> shoplake.v1.ResumeRunRequest
+	21, // 47: shoplake.v1.RunService.ResumeRuns:input_type -> shoplake.v1.ResumeRunsRequest
+	24, // 48: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
+	26, // 49: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
+	28, // 50: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
+	32, // 51: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
+	33, // 52: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
+	5,  // 53: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
+	5,  // 54: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
+	16, // 55: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
+	5,  // 56: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
+	19, // 57: shoplake.v1.RunService.CancelRuns:output_type -> shoplake.v1.CancelRunsResponse
+	5,  // 58: shoplake.v1.RunService.ResumeRun:output_type -> shoplake.v1.Run
+	22, // 59: shoplake.v1.RunService.ResumeRuns:output_type -> shoplake.v1.ResumeRunsResponse
+	25, // 60: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
+	27, // 61: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
+	29, // 62: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
+	34, // 63: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
+	35, // 64: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
+	53, // [53:65] is the sub-list for method output_type
+	41, // [41:53] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_run_proto_init() }
@@ -2575,7 +2672,7 @@ func file_shoplake_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_run_proto_rawDesc), len(file_shoplake_v1_run_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

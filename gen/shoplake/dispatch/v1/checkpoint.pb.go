@@ -296,7 +296,9 @@ type FoldedStage struct {
 	// Tasks of plans that were given up.
 	Former []*FoldedTask `protobuf:"bytes,17,rep,name=former,proto3" json:"former,omitempty"`
 	// The run's pinned snapshots hold what the stage wrote.
-	Settled       bool `protobuf:"varint,18,opt,name=settled,proto3" json:"settled,omitempty"`
+	Settled bool `protobuf:"varint,18,opt,name=settled,proto3" json:"settled,omitempty"`
+	// What maintenance did; unset for a stage that builds.
+	Maintained    *Maintained `protobuf:"bytes,19,opt,name=maintained,proto3" json:"maintained,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,6 +457,13 @@ func (x *FoldedStage) GetSettled() bool {
 		return x.Settled
 	}
 	return false
+}
+
+func (x *FoldedStage) GetMaintained() *Maintained {
+	if x != nil {
+		return x.Maintained
+	}
+	return nil
 }
 
 // FoldedTask is a task and its attempts.
@@ -815,7 +824,7 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"reopenTime\x1a9\n" +
 	"\vPinnedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xee\x06\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb0\a\n" +
 	"\vFoldedStage\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\tR\x05table\x12\x1d\n" +
 	"\n" +
@@ -840,7 +849,10 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"\bend_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
 	"\x05plans\x18\x10 \x01(\rR\x05plans\x128\n" +
 	"\x06former\x18\x11 \x03(\v2 .shoplake.dispatch.v1.FoldedTaskR\x06former\x12\x18\n" +
-	"\asettled\x18\x12 \x01(\bR\asettled\x1a<\n" +
+	"\asettled\x18\x12 \x01(\bR\asettled\x12@\n" +
+	"\n" +
+	"maintained\x18\x13 \x01(\v2 .shoplake.dispatch.v1.MaintainedR\n" +
+	"maintained\x1a<\n" +
 	"\x0eSnapshotsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x83\x05\n" +
@@ -907,9 +919,10 @@ var file_shoplake_dispatch_v1_checkpoint_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 	(*StagePlanned)(nil),          // 10: shoplake.dispatch.v1.StagePlanned
 	(*StageChecking)(nil),         // 11: shoplake.dispatch.v1.StageChecking
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*TaskSucceeded)(nil),         // 13: shoplake.dispatch.v1.TaskSucceeded
-	(ErrorClass)(0),               // 14: shoplake.dispatch.v1.ErrorClass
+	(*Maintained)(nil),            // 12: shoplake.dispatch.v1.Maintained
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*TaskSucceeded)(nil),         // 14: shoplake.dispatch.v1.TaskSucceeded
+	(ErrorClass)(0),               // 15: shoplake.dispatch.v1.ErrorClass
 }
 var file_shoplake_dispatch_v1_checkpoint_proto_depIdxs = []int32{
 	8,  // 0: shoplake.dispatch.v1.FoldedRun.submitted:type_name -> shoplake.dispatch.v1.RunSubmitted
@@ -929,24 +942,25 @@ var file_shoplake_dispatch_v1_checkpoint_proto_depIdxs = []int32{
 	9,  // 14: shoplake.dispatch.v1.FoldedStage.start_time:type_name -> google.protobuf.Timestamp
 	9,  // 15: shoplake.dispatch.v1.FoldedStage.end_time:type_name -> google.protobuf.Timestamp
 	3,  // 16: shoplake.dispatch.v1.FoldedStage.former:type_name -> shoplake.dispatch.v1.FoldedTask
-	12, // 17: shoplake.dispatch.v1.FoldedTask.queued:type_name -> google.protobuf.Duration
-	12, // 18: shoplake.dispatch.v1.FoldedTask.running:type_name -> google.protobuf.Duration
-	9,  // 19: shoplake.dispatch.v1.FoldedTask.queue_time:type_name -> google.protobuf.Timestamp
-	9,  // 20: shoplake.dispatch.v1.FoldedTask.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 21: shoplake.dispatch.v1.FoldedTask.end_time:type_name -> google.protobuf.Timestamp
-	13, // 22: shoplake.dispatch.v1.FoldedTask.done:type_name -> shoplake.dispatch.v1.TaskSucceeded
-	5,  // 23: shoplake.dispatch.v1.FoldedTask.failure:type_name -> shoplake.dispatch.v1.FoldedFailure
-	4,  // 24: shoplake.dispatch.v1.FoldedTask.tries:type_name -> shoplake.dispatch.v1.FoldedAttempt
-	9,  // 25: shoplake.dispatch.v1.FoldedAttempt.release_time:type_name -> google.protobuf.Timestamp
-	9,  // 26: shoplake.dispatch.v1.FoldedAttempt.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 27: shoplake.dispatch.v1.FoldedAttempt.end_time:type_name -> google.protobuf.Timestamp
-	14, // 28: shoplake.dispatch.v1.FoldedAttempt.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	14, // 29: shoplake.dispatch.v1.FoldedFailure.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	12, // 17: shoplake.dispatch.v1.FoldedStage.maintained:type_name -> shoplake.dispatch.v1.Maintained
+	13, // 18: shoplake.dispatch.v1.FoldedTask.queued:type_name -> google.protobuf.Duration
+	13, // 19: shoplake.dispatch.v1.FoldedTask.running:type_name -> google.protobuf.Duration
+	9,  // 20: shoplake.dispatch.v1.FoldedTask.queue_time:type_name -> google.protobuf.Timestamp
+	9,  // 21: shoplake.dispatch.v1.FoldedTask.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 22: shoplake.dispatch.v1.FoldedTask.end_time:type_name -> google.protobuf.Timestamp
+	14, // 23: shoplake.dispatch.v1.FoldedTask.done:type_name -> shoplake.dispatch.v1.TaskSucceeded
+	5,  // 24: shoplake.dispatch.v1.FoldedTask.failure:type_name -> shoplake.dispatch.v1.FoldedFailure
+	4,  // 25: shoplake.dispatch.v1.FoldedTask.tries:type_name -> shoplake.dispatch.v1.FoldedAttempt
+	9,  // 26: shoplake.dispatch.v1.FoldedAttempt.release_time:type_name -> google.protobuf.Timestamp
+	9,  // 27: shoplake.dispatch.v1.FoldedAttempt.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 28: shoplake.dispatch.v1.FoldedAttempt.end_time:type_name -> google.protobuf.Timestamp
+	15, // 29: shoplake.dispatch.v1.FoldedAttempt.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	15, // 30: shoplake.dispatch.v1.FoldedFailure.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_checkpoint_proto_init() }

@@ -706,7 +706,9 @@ type StagePlanned struct {
 	Attempts     int32                `protobuf:"varint,16,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	StageTimeout *durationpb.Duration `protobuf:"bytes,17,opt,name=stage_timeout,json=stageTimeout,proto3" json:"stage_timeout,omitempty"`
 	// Bounds an attempt; nothing where unset.
-	Timeout       *durationpb.Duration `protobuf:"bytes,18,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout *durationpb.Duration `protobuf:"bytes,18,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// What the stage does; unspecified in logs of before there was maintenance.
+	Kind          StageKind `protobuf:"varint,19,opt,name=kind,proto3,enum=shoplake.dispatch.v1.StageKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -865,6 +867,13 @@ func (x *StagePlanned) GetTimeout() *durationpb.Duration {
 		return x.Timeout
 	}
 	return nil
+}
+
+func (x *StagePlanned) GetKind() StageKind {
+	if x != nil {
+		return x.Kind
+	}
+	return StageKind_STAGE_KIND_UNSPECIFIED
 }
 
 type PlannedPartition struct {
@@ -1278,7 +1287,10 @@ type StageCommitted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Stage string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
 	// The snapshot of each table that the commit made.
-	Snapshots     map[string]int64 `protobuf:"bytes,2,rep,name=snapshots,proto3" json:"snapshots,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Snapshots map[string]int64 `protobuf:"bytes,2,rep,name=snapshots,proto3" json:"snapshots,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Set for a stage of maintenance.
+	Maintenance   *Maintained `protobuf:"bytes,3,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	Notices       []string    `protobuf:"bytes,4,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1327,6 +1339,100 @@ func (x *StageCommitted) GetSnapshots() map[string]int64 {
 	return nil
 }
 
+func (x *StageCommitted) GetMaintenance() *Maintained {
+	if x != nil {
+		return x.Maintenance
+	}
+	return nil
+}
+
+func (x *StageCommitted) GetNotices() []string {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+// Maintained is what maintenance did to a table. Of a step that was repeated after a crash, what is removed is counted by the last
+// try alone.
+type Maintained struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Data files that were rewritten, and by how many they were replaced.
+	FilesCompacted   int64 `protobuf:"varint,1,opt,name=files_compacted,json=filesCompacted,proto3" json:"files_compacted,omitempty"`
+	FilesWritten     int64 `protobuf:"varint,2,opt,name=files_written,json=filesWritten,proto3" json:"files_written,omitempty"`
+	SnapshotsExpired int64 `protobuf:"varint,3,opt,name=snapshots_expired,json=snapshotsExpired,proto3" json:"snapshots_expired,omitempty"`
+	// Files that no metadata named any more.
+	OrphansRemoved int64 `protobuf:"varint,4,opt,name=orphans_removed,json=orphansRemoved,proto3" json:"orphans_removed,omitempty"`
+	BytesRemoved   int64 `protobuf:"varint,5,opt,name=bytes_removed,json=bytesRemoved,proto3" json:"bytes_removed,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Maintained) Reset() {
+	*x = Maintained{}
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Maintained) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Maintained) ProtoMessage() {}
+
+func (x *Maintained) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Maintained.ProtoReflect.Descriptor instead.
+func (*Maintained) Descriptor() ([]byte, []int) {
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Maintained) GetFilesCompacted() int64 {
+	if x != nil {
+		return x.FilesCompacted
+	}
+	return 0
+}
+
+func (x *Maintained) GetFilesWritten() int64 {
+	if x != nil {
+		return x.FilesWritten
+	}
+	return 0
+}
+
+func (x *Maintained) GetSnapshotsExpired() int64 {
+	if x != nil {
+		return x.SnapshotsExpired
+	}
+	return 0
+}
+
+func (x *Maintained) GetOrphansRemoved() int64 {
+	if x != nil {
+		return x.OrphansRemoved
+	}
+	return 0
+}
+
+func (x *Maintained) GetBytesRemoved() int64 {
+	if x != nil {
+		return x.BytesRemoved
+	}
+	return 0
+}
+
 type StageFailed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
@@ -1338,7 +1444,7 @@ type StageFailed struct {
 
 func (x *StageFailed) Reset() {
 	*x = StageFailed{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[13]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1456,7 @@ func (x *StageFailed) String() string {
 func (*StageFailed) ProtoMessage() {}
 
 func (x *StageFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[13]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1469,7 @@ func (x *StageFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageFailed.ProtoReflect.Descriptor instead.
 func (*StageFailed) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{13}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StageFailed) GetStage() string {
@@ -1397,7 +1503,7 @@ type StageReset struct {
 
 func (x *StageReset) Reset() {
 	*x = StageReset{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[14]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1515,7 @@ func (x *StageReset) String() string {
 func (*StageReset) ProtoMessage() {}
 
 func (x *StageReset) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[14]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1528,7 @@ func (x *StageReset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageReset.ProtoReflect.Descriptor instead.
 func (*StageReset) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{14}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StageReset) GetStage() string {
@@ -1447,7 +1553,7 @@ type CancelRequested struct {
 
 func (x *CancelRequested) Reset() {
 	*x = CancelRequested{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[15]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1565,7 @@ func (x *CancelRequested) String() string {
 func (*CancelRequested) ProtoMessage() {}
 
 func (x *CancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[15]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1578,7 @@ func (x *CancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequested.ProtoReflect.Descriptor instead.
 func (*CancelRequested) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{15}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{16}
 }
 
 type RunPublishing struct {
@@ -1484,7 +1590,7 @@ type RunPublishing struct {
 
 func (x *RunPublishing) Reset() {
 	*x = RunPublishing{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[16]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1602,7 @@ func (x *RunPublishing) String() string {
 func (*RunPublishing) ProtoMessage() {}
 
 func (x *RunPublishing) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[16]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1615,7 @@ func (x *RunPublishing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPublishing.ProtoReflect.Descriptor instead.
 func (*RunPublishing) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{16}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunPublishing) GetEpoch() uint64 {
@@ -1530,7 +1636,7 @@ type RunSuspended struct {
 
 func (x *RunSuspended) Reset() {
 	*x = RunSuspended{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1648,7 @@ func (x *RunSuspended) String() string {
 func (*RunSuspended) ProtoMessage() {}
 
 func (x *RunSuspended) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[17]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1661,7 @@ func (x *RunSuspended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSuspended.ProtoReflect.Descriptor instead.
 func (*RunSuspended) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{17}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunSuspended) GetBy() string {
@@ -1578,7 +1684,7 @@ type RunResumed struct {
 
 func (x *RunResumed) Reset() {
 	*x = RunResumed{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1696,7 @@ func (x *RunResumed) String() string {
 func (*RunResumed) ProtoMessage() {}
 
 func (x *RunResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[18]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1709,7 @@ func (x *RunResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResumed.ProtoReflect.Descriptor instead.
 func (*RunResumed) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{18}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunResumed) GetEpoch() uint64 {
@@ -1629,7 +1735,7 @@ type RunReopened struct {
 
 func (x *RunReopened) Reset() {
 	*x = RunReopened{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1747,7 @@ func (x *RunReopened) String() string {
 func (*RunReopened) ProtoMessage() {}
 
 func (x *RunReopened) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[19]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1760,7 @@ func (x *RunReopened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReopened.ProtoReflect.Descriptor instead.
 func (*RunReopened) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{19}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{20}
 }
 
 type RunFinished struct {
@@ -1671,7 +1777,7 @@ type RunFinished struct {
 
 func (x *RunFinished) Reset() {
 	*x = RunFinished{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +1789,7 @@ func (x *RunFinished) String() string {
 func (*RunFinished) ProtoMessage() {}
 
 func (x *RunFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[20]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +1802,7 @@ func (x *RunFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFinished.ProtoReflect.Descriptor instead.
 func (*RunFinished) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{20}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RunFinished) GetState() string {
@@ -1752,7 +1858,7 @@ type Published struct {
 
 func (x *Published) Reset() {
 	*x = Published{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1870,7 @@ func (x *Published) String() string {
 func (*Published) ProtoMessage() {}
 
 func (x *Published) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[21]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1883,7 @@ func (x *Published) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Published.ProtoReflect.Descriptor instead.
 func (*Published) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{21}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Published) GetVersion() uint64 {
@@ -1846,7 +1952,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[22]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +1964,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[22]
+	mi := &file_shoplake_dispatch_v1_run_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +1977,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{22}
+	return file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WorkerStatus) GetProtocolVersion() uint32 {
@@ -2027,7 +2133,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\tStageNode\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\tR\x05table\x12\x1d\n" +
 	"\n" +
-	"depends_on\x18\x02 \x03(\tR\tdependsOn\"\xea\x04\n" +
+	"depends_on\x18\x02 \x03(\tR\tdependsOn\"\x9f\x05\n" +
 	"\fStagePlanned\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x1b\n" +
 	"\tplan_path\x18\x02 \x01(\tR\bplanPath\x12\x1f\n" +
@@ -2052,7 +2158,8 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\x05slots\x18\x0f \x01(\x05R\x05slots\x12\x1a\n" +
 	"\battempts\x18\x10 \x01(\x05R\battempts\x12>\n" +
 	"\rstage_timeout\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fstageTimeout\x123\n" +
-	"\atimeout\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\x83\x01\n" +
+	"\atimeout\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x123\n" +
+	"\x04kind\x18\x13 \x01(\x0e2\x1f.shoplake.dispatch.v1.StageKindR\x04kind\"\x83\x01\n" +
 	"\x10PlannedPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\tR\tpartition\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
@@ -2085,13 +2192,22 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\vstaged_path\x18\x03 \x01(\tR\n" +
 	"stagedPath\x12#\n" +
 	"\rstaged_sha256\x18\x04 \x01(\tR\fstagedSha256\x12\x18\n" +
-	"\anotices\x18\x05 \x03(\tR\anotices\"\xb7\x01\n" +
+	"\anotices\x18\x05 \x03(\tR\anotices\"\x95\x02\n" +
 	"\x0eStageCommitted\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12Q\n" +
-	"\tsnapshots\x18\x02 \x03(\v23.shoplake.dispatch.v1.StageCommitted.SnapshotsEntryR\tsnapshots\x1a<\n" +
+	"\tsnapshots\x18\x02 \x03(\v23.shoplake.dispatch.v1.StageCommitted.SnapshotsEntryR\tsnapshots\x12B\n" +
+	"\vmaintenance\x18\x03 \x01(\v2 .shoplake.dispatch.v1.MaintainedR\vmaintenance\x12\x18\n" +
+	"\anotices\x18\x04 \x03(\tR\anotices\x1a<\n" +
 	"\x0eSnapshotsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"u\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xd5\x01\n" +
+	"\n" +
+	"Maintained\x12'\n" +
+	"\x0ffiles_compacted\x18\x01 \x01(\x03R\x0efilesCompacted\x12#\n" +
+	"\rfiles_written\x18\x02 \x01(\x03R\ffilesWritten\x12+\n" +
+	"\x11snapshots_expired\x18\x03 \x01(\x03R\x10snapshotsExpired\x12'\n" +
+	"\x0forphans_removed\x18\x04 \x01(\x03R\x0eorphansRemoved\x12#\n" +
+	"\rbytes_removed\x18\x05 \x01(\x03R\fbytesRemoved\"u\n" +
 	"\vStageFailed\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x126\n" +
 	"\x05class\x18\x02 \x01(\x0e2 .shoplake.dispatch.v1.ErrorClassR\x05class\x12\x18\n" +
@@ -2160,7 +2276,7 @@ func file_shoplake_dispatch_v1_run_event_proto_rawDescGZIP() []byte {
 	return file_shoplake_dispatch_v1_run_event_proto_rawDescData
 }
 
-var file_shoplake_dispatch_v1_run_event_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_shoplake_dispatch_v1_run_event_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	(*RunEvents)(nil),             // 0: shoplake.dispatch.v1.RunEvents
 	(*RunEvent)(nil),              // 1: shoplake.dispatch.v1.RunEvent
@@ -2175,65 +2291,69 @@ var file_shoplake_dispatch_v1_run_event_proto_goTypes = []any{
 	(*StageChecking)(nil),         // 10: shoplake.dispatch.v1.StageChecking
 	(*StageCommitting)(nil),       // 11: shoplake.dispatch.v1.StageCommitting
 	(*StageCommitted)(nil),        // 12: shoplake.dispatch.v1.StageCommitted
-	(*StageFailed)(nil),           // 13: shoplake.dispatch.v1.StageFailed
-	(*StageReset)(nil),            // 14: shoplake.dispatch.v1.StageReset
-	(*CancelRequested)(nil),       // 15: shoplake.dispatch.v1.CancelRequested
-	(*RunPublishing)(nil),         // 16: shoplake.dispatch.v1.RunPublishing
-	(*RunSuspended)(nil),          // 17: shoplake.dispatch.v1.RunSuspended
-	(*RunResumed)(nil),            // 18: shoplake.dispatch.v1.RunResumed
-	(*RunReopened)(nil),           // 19: shoplake.dispatch.v1.RunReopened
-	(*RunFinished)(nil),           // 20: shoplake.dispatch.v1.RunFinished
-	(*Published)(nil),             // 21: shoplake.dispatch.v1.Published
-	(*WorkerStatus)(nil),          // 22: shoplake.dispatch.v1.WorkerStatus
-	nil,                           // 23: shoplake.dispatch.v1.RunStarted.PinnedEntry
-	nil,                           // 24: shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	nil,                           // 25: shoplake.dispatch.v1.RunResumed.PinnedEntry
-	nil,                           // 26: shoplake.dispatch.v1.Published.SnapshotsEntry
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*TaskReport)(nil),            // 28: shoplake.dispatch.v1.TaskReport
-	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
-	(ErrorClass)(0),               // 30: shoplake.dispatch.v1.ErrorClass
+	(*Maintained)(nil),            // 13: shoplake.dispatch.v1.Maintained
+	(*StageFailed)(nil),           // 14: shoplake.dispatch.v1.StageFailed
+	(*StageReset)(nil),            // 15: shoplake.dispatch.v1.StageReset
+	(*CancelRequested)(nil),       // 16: shoplake.dispatch.v1.CancelRequested
+	(*RunPublishing)(nil),         // 17: shoplake.dispatch.v1.RunPublishing
+	(*RunSuspended)(nil),          // 18: shoplake.dispatch.v1.RunSuspended
+	(*RunResumed)(nil),            // 19: shoplake.dispatch.v1.RunResumed
+	(*RunReopened)(nil),           // 20: shoplake.dispatch.v1.RunReopened
+	(*RunFinished)(nil),           // 21: shoplake.dispatch.v1.RunFinished
+	(*Published)(nil),             // 22: shoplake.dispatch.v1.Published
+	(*WorkerStatus)(nil),          // 23: shoplake.dispatch.v1.WorkerStatus
+	nil,                           // 24: shoplake.dispatch.v1.RunStarted.PinnedEntry
+	nil,                           // 25: shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	nil,                           // 26: shoplake.dispatch.v1.RunResumed.PinnedEntry
+	nil,                           // 27: shoplake.dispatch.v1.Published.SnapshotsEntry
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*TaskReport)(nil),            // 29: shoplake.dispatch.v1.TaskReport
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(StageKind)(0),                // 31: shoplake.dispatch.v1.StageKind
+	(ErrorClass)(0),               // 32: shoplake.dispatch.v1.ErrorClass
 }
 var file_shoplake_dispatch_v1_run_event_proto_depIdxs = []int32{
 	1,  // 0: shoplake.dispatch.v1.RunEvents.events:type_name -> shoplake.dispatch.v1.RunEvent
-	27, // 1: shoplake.dispatch.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
+	28, // 1: shoplake.dispatch.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
 	2,  // 2: shoplake.dispatch.v1.RunEvent.submitted:type_name -> shoplake.dispatch.v1.RunSubmitted
 	3,  // 3: shoplake.dispatch.v1.RunEvent.started:type_name -> shoplake.dispatch.v1.RunStarted
 	5,  // 4: shoplake.dispatch.v1.RunEvent.stage_planned:type_name -> shoplake.dispatch.v1.StagePlanned
 	9,  // 5: shoplake.dispatch.v1.RunEvent.stage_up_to_date:type_name -> shoplake.dispatch.v1.StageUpToDate
-	28, // 6: shoplake.dispatch.v1.RunEvent.task:type_name -> shoplake.dispatch.v1.TaskReport
+	29, // 6: shoplake.dispatch.v1.RunEvent.task:type_name -> shoplake.dispatch.v1.TaskReport
 	10, // 7: shoplake.dispatch.v1.RunEvent.stage_checking:type_name -> shoplake.dispatch.v1.StageChecking
 	11, // 8: shoplake.dispatch.v1.RunEvent.stage_committing:type_name -> shoplake.dispatch.v1.StageCommitting
 	12, // 9: shoplake.dispatch.v1.RunEvent.stage_committed:type_name -> shoplake.dispatch.v1.StageCommitted
-	13, // 10: shoplake.dispatch.v1.RunEvent.stage_failed:type_name -> shoplake.dispatch.v1.StageFailed
-	15, // 11: shoplake.dispatch.v1.RunEvent.cancel_requested:type_name -> shoplake.dispatch.v1.CancelRequested
-	20, // 12: shoplake.dispatch.v1.RunEvent.finished:type_name -> shoplake.dispatch.v1.RunFinished
-	14, // 13: shoplake.dispatch.v1.RunEvent.stage_reset:type_name -> shoplake.dispatch.v1.StageReset
-	16, // 14: shoplake.dispatch.v1.RunEvent.publishing:type_name -> shoplake.dispatch.v1.RunPublishing
-	17, // 15: shoplake.dispatch.v1.RunEvent.suspended:type_name -> shoplake.dispatch.v1.RunSuspended
-	18, // 16: shoplake.dispatch.v1.RunEvent.resumed:type_name -> shoplake.dispatch.v1.RunResumed
+	14, // 10: shoplake.dispatch.v1.RunEvent.stage_failed:type_name -> shoplake.dispatch.v1.StageFailed
+	16, // 11: shoplake.dispatch.v1.RunEvent.cancel_requested:type_name -> shoplake.dispatch.v1.CancelRequested
+	21, // 12: shoplake.dispatch.v1.RunEvent.finished:type_name -> shoplake.dispatch.v1.RunFinished
+	15, // 13: shoplake.dispatch.v1.RunEvent.stage_reset:type_name -> shoplake.dispatch.v1.StageReset
+	17, // 14: shoplake.dispatch.v1.RunEvent.publishing:type_name -> shoplake.dispatch.v1.RunPublishing
+	18, // 15: shoplake.dispatch.v1.RunEvent.suspended:type_name -> shoplake.dispatch.v1.RunSuspended
+	19, // 16: shoplake.dispatch.v1.RunEvent.resumed:type_name -> shoplake.dispatch.v1.RunResumed
 	8,  // 17: shoplake.dispatch.v1.RunEvent.stage_previewed:type_name -> shoplake.dispatch.v1.StagePreviewed
-	19, // 18: shoplake.dispatch.v1.RunEvent.reopened:type_name -> shoplake.dispatch.v1.RunReopened
-	27, // 19: shoplake.dispatch.v1.RunSubmitted.nominal_time:type_name -> google.protobuf.Timestamp
+	20, // 18: shoplake.dispatch.v1.RunEvent.reopened:type_name -> shoplake.dispatch.v1.RunReopened
+	28, // 19: shoplake.dispatch.v1.RunSubmitted.nominal_time:type_name -> google.protobuf.Timestamp
 	4,  // 20: shoplake.dispatch.v1.RunStarted.stages:type_name -> shoplake.dispatch.v1.StageNode
-	23, // 21: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
+	24, // 21: shoplake.dispatch.v1.RunStarted.pinned:type_name -> shoplake.dispatch.v1.RunStarted.PinnedEntry
 	6,  // 22: shoplake.dispatch.v1.StagePlanned.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	29, // 23: shoplake.dispatch.v1.StagePlanned.stage_timeout:type_name -> google.protobuf.Duration
-	29, // 24: shoplake.dispatch.v1.StagePlanned.timeout:type_name -> google.protobuf.Duration
-	6,  // 25: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
-	24, // 26: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
-	30, // 27: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	25, // 28: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
-	30, // 29: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
-	27, // 30: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
-	26, // 31: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
-	27, // 32: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
-	27, // 33: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	30, // 23: shoplake.dispatch.v1.StagePlanned.stage_timeout:type_name -> google.protobuf.Duration
+	30, // 24: shoplake.dispatch.v1.StagePlanned.timeout:type_name -> google.protobuf.Duration
+	31, // 25: shoplake.dispatch.v1.StagePlanned.kind:type_name -> shoplake.dispatch.v1.StageKind
+	6,  // 26: shoplake.dispatch.v1.StageReasons.planned:type_name -> shoplake.dispatch.v1.PlannedPartition
+	25, // 27: shoplake.dispatch.v1.StageCommitted.snapshots:type_name -> shoplake.dispatch.v1.StageCommitted.SnapshotsEntry
+	13, // 28: shoplake.dispatch.v1.StageCommitted.maintenance:type_name -> shoplake.dispatch.v1.Maintained
+	32, // 29: shoplake.dispatch.v1.StageFailed.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	26, // 30: shoplake.dispatch.v1.RunResumed.pinned:type_name -> shoplake.dispatch.v1.RunResumed.PinnedEntry
+	32, // 31: shoplake.dispatch.v1.RunFinished.class:type_name -> shoplake.dispatch.v1.ErrorClass
+	28, // 32: shoplake.dispatch.v1.Published.time:type_name -> google.protobuf.Timestamp
+	27, // 33: shoplake.dispatch.v1.Published.snapshots:type_name -> shoplake.dispatch.v1.Published.SnapshotsEntry
+	28, // 34: shoplake.dispatch.v1.WorkerStatus.start_time:type_name -> google.protobuf.Timestamp
+	28, // 35: shoplake.dispatch.v1.WorkerStatus.time:type_name -> google.protobuf.Timestamp
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_dispatch_v1_run_event_proto_init() }
@@ -2267,7 +2387,7 @@ func file_shoplake_dispatch_v1_run_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_dispatch_v1_run_event_proto_rawDesc), len(file_shoplake_dispatch_v1_run_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -37,6 +37,8 @@ const (
 	StageKind_STAGE_KIND_TRANSFORM StageKind = 2
 	// Runs the checks of one table on the tables as they would be.
 	StageKind_STAGE_KIND_CHECK StageKind = 3
+	// Maintains one table: compaction, then expiry of snapshots and removal of orphan files.
+	StageKind_STAGE_KIND_MAINTENANCE StageKind = 4
 )
 
 // Enum value maps for StageKind.
@@ -46,12 +48,14 @@ var (
 		1: "STAGE_KIND_INGEST",
 		2: "STAGE_KIND_TRANSFORM",
 		3: "STAGE_KIND_CHECK",
+		4: "STAGE_KIND_MAINTENANCE",
 	}
 	StageKind_value = map[string]int32{
 		"STAGE_KIND_UNSPECIFIED": 0,
 		"STAGE_KIND_INGEST":      1,
 		"STAGE_KIND_TRANSFORM":   2,
 		"STAGE_KIND_CHECK":       3,
+		"STAGE_KIND_MAINTENANCE": 4,
 	}
 )
 
@@ -95,6 +99,8 @@ const (
 	TaskKind_TASK_KIND_TRANSFORM TaskKind = 3
 	// Runs a table's checks on the table as it would be.
 	TaskKind_TASK_KIND_CHECK TaskKind = 4
+	// Rewrites some files of one partition as one file of the same rows.
+	TaskKind_TASK_KIND_COMPACT TaskKind = 5
 )
 
 // Enum value maps for TaskKind.
@@ -105,6 +111,7 @@ var (
 		2: "TASK_KIND_CARRY",
 		3: "TASK_KIND_TRANSFORM",
 		4: "TASK_KIND_CHECK",
+		5: "TASK_KIND_COMPACT",
 	}
 	TaskKind_value = map[string]int32{
 		"TASK_KIND_UNSPECIFIED": 0,
@@ -112,6 +119,7 @@ var (
 		"TASK_KIND_CARRY":       2,
 		"TASK_KIND_TRANSFORM":   3,
 		"TASK_KIND_CHECK":       4,
+		"TASK_KIND_COMPACT":     5,
 	}
 )
 
@@ -1773,18 +1781,20 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\x04rows\x18\x04 \x01(\x03R\x04rows\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x14\n" +
-	"\x05entry\x18\x06 \x01(\fR\x05entry*n\n" +
+	"\x05entry\x18\x06 \x01(\fR\x05entry*\x8a\x01\n" +
 	"\tStageKind\x12\x1a\n" +
 	"\x16STAGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11STAGE_KIND_INGEST\x10\x01\x12\x18\n" +
 	"\x14STAGE_KIND_TRANSFORM\x10\x02\x12\x14\n" +
-	"\x10STAGE_KIND_CHECK\x10\x03*~\n" +
+	"\x10STAGE_KIND_CHECK\x10\x03\x12\x1a\n" +
+	"\x16STAGE_KIND_MAINTENANCE\x10\x04*\x95\x01\n" +
 	"\bTaskKind\x12\x19\n" +
 	"\x15TASK_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TASK_KIND_INGEST\x10\x01\x12\x13\n" +
 	"\x0fTASK_KIND_CARRY\x10\x02\x12\x17\n" +
 	"\x13TASK_KIND_TRANSFORM\x10\x03\x12\x13\n" +
-	"\x0fTASK_KIND_CHECK\x10\x04*s\n" +
+	"\x0fTASK_KIND_CHECK\x10\x04\x12\x15\n" +
+	"\x11TASK_KIND_COMPACT\x10\x05*s\n" +
 	"\n" +
 	"ErrorClass\x12\x1b\n" +
 	"\x17ERROR_CLASS_UNSPECIFIED\x10\x00\x12\x19\n" +
