@@ -50,7 +50,7 @@ const retryPolicy = `{
       {"service": "shoplake.v1.RunService"}, {"service": "shoplake.v1.FlowService"},
       {"service": "shoplake.v1.PipelineService"}, {"service": "shoplake.v1.SourceService"},
       {"service": "shoplake.v1.KpiService"}, {"service": "shoplake.v1.TableService"},
-      {"service": "shoplake.v1.QuarantineService"}, {"service": "shoplake.v1.HealthService"}
+      {"service": "shoplake.v1.QuarantineService"}, {"service": "shoplake.v1.HealthService"}, {"service": "shoplake.v1.BackfillService"}
     ],
     "retryPolicy": {
       "maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s", "backoffMultiplier": 2,
@@ -70,6 +70,7 @@ type Client struct {
 	Tables     shoplakev1.TableServiceClient
 	Quarantine shoplakev1.QuarantineServiceClient
 	Health     shoplakev1.HealthServiceClient
+	Backfills  shoplakev1.BackfillServiceClient
 
 	conn      *grpc.ClientConn
 	reconnect time.Duration
@@ -158,6 +159,7 @@ func New(conn *grpc.ClientConn) *Client {
 		Tables:     shoplakev1.NewTableServiceClient(conn),
 		Quarantine: shoplakev1.NewQuarantineServiceClient(conn),
 		Health:     shoplakev1.NewHealthServiceClient(conn),
+		Backfills:  shoplakev1.NewBackfillServiceClient(conn),
 		conn:       conn,
 		reconnect:  defaultReconnect,
 	}

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/shoplake/shoplake/controlplane/alert"
+	"github.com/shoplake/shoplake/controlplane/backfill"
 	"github.com/shoplake/shoplake/controlplane/dashboard"
 	"github.com/shoplake/shoplake/controlplane/flow"
 	"github.com/shoplake/shoplake/controlplane/health"
@@ -86,9 +87,11 @@ type ControlPlane struct {
 	done    chan struct{}
 	// notifier is nil where there is nobody to tell.
 	notifier *alert.Notifier
-	leads    atomic.Bool
 	// scheduler is nil where this control plane keeps no schedules.
 	scheduler *schedule.Scheduler
+	// backfills moves backfills on while this control plane coordinates.
+	backfills *backfill.Driver
+	leads     atomic.Bool
 	// measured are the metrics, until it is closed.
 	measured metric.Registration
 }
@@ -141,9 +144,14 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 	}
 	ended := &ends{log: runs.NewLog(cp.bus), pipelines: store, more: make(chan struct{}, 1)}
 	options := engine.Options{MemoryLimit: c.MemoryLimit, SpillDir: cp.scratch.Path, ReadPaths: []string{c.Warehouse}}
+	cp.backfills = backfill.NewDriver(cp.bus, backfill.Runs{Log: runs.NewLog(cp.bus), Pipelines: store}, c.Log)
+	onEnded := func(s *runs.State) {
+		ended.note(s)
+		cp.backfills.Wake()
+	}
 	coordinator := runs.NewCoordinator(runs.Config{
 		Bus: cp.bus, Lake: cp.lake, Pipelines: store, Landing: c.Landing, Holder: id, LeaseTTL: leaseTTL, Settle: c.Settle,
-		Pool: c.Pool, Engine: options, OnEnded: ended.note, Log: c.Log,
+		Pool: c.Pool, Engine: options, OnEnded: onEnded, Log: c.Log,
 	})
 	if c.Channels != nil && len(c.Channels.Names()) > 0 {
 		cp.notifier = &alert.Notifier{Runs: ended, Store: told{cp.bus}, Sender: c.Channels, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), Log: c.Log}
@@ -222,6 +230,7 @@ func (cp *ControlPlane) register(c Config, coordinator *runs.Coordinator, store 
 	shoplakev1.RegisterFlowServiceServer(on, &flow.Handler{
 		Pipelines: store, States: cp.bus, Runs: log, Scheduled: c.Schedules, Landing: c.Landing, Settle: c.Settle,
 	})
+	shoplakev1.RegisterBackfillServiceServer(on, &backfill.Handler{Bus: cp.bus, Coordinator: coordinator, Runs: log, Pipelines: store, Driver: cp.backfills, Pool: c.Pool})
 	shoplakev1.RegisterPipelineServiceServer(on, &pipeline.Handler{Pipelines: store})
 	shoplakev1.RegisterSourceServiceServer(on, &source.Handler{Reader: reader, Landing: c.Landing})
 	shoplakev1.RegisterKpiServiceServer(on, &kpi.Handler{KPIs: cp.kpis})
@@ -233,6 +242,7 @@ func (cp *ControlPlane) register(c Config, coordinator *runs.Coordinator, store 
 // lead begins and ends what only the control plane that coordinates does.
 func (cp *ControlPlane) lead(ctx context.Context, leads bool) {
 	cp.leads.Store(leads)
+	cp.backfills.Lead(ctx, leads)
 	if cp.notifier != nil {
 		cp.notifier.Lead(ctx, leads)
 	}

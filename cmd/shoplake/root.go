@@ -40,7 +40,7 @@ func newRoot() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("use", newRun(), newRuns(), newKPI(), newTables(), newFiles(), newQuarantine(), newSQL(), newHealth(), newWorkers(), newFlows())
+	add("use", newRun(), newRuns(), newBackfill(), newKPI(), newTables(), newFiles(), newQuarantine(), newSQL(), newHealth(), newWorkers(), newFlows())
 	add("pipeline", newInit(), newPipeline(), newGenerate())
 	add("server", newServe(), newControlplane(), newWorker(), newDemo())
 	root.AddCommand(newVersion())

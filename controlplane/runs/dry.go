@@ -121,40 +121,26 @@ func (c *Coordinator) workersThere(ctx context.Context) (bool, error) {
 
 // withoutReading says what a run would build and why, as far as it can be told without reading new files; nothing is stored.
 func (c *Coordinator) withoutReading(ctx context.Context, p *pipeline.Pipeline, submitted *dispatchv1.RunSubmitted) (*shoplakev1.Run, error) {
-	pinned, err := c.pin(ctx)
+	tables, err := c.Foresee(ctx, p, submitted)
 	if err != nil {
 		return nil, err
 	}
 	run := &shoplakev1.Run{Flow: "flows/" + submitted.GetFlow(), Pipeline: "pipelines/" + p.Digest, StartDate: submitted.GetStartDate(), EndDate: submitted.GetEndDate(),
 		FullRefresh: submitted.GetFullRefresh(), DryRun: true}
 	var unread []string
-	f := facts{runID: "dry", submitted: submitted, started: time.Now(), snapshots: pinned, previewed: map[string]previewed{}}
-	flow := p.Flow(submitted.GetFlow())
-	for _, table := range p.TablesOf(flow) {
-		f.table = table
-		found, err := c.stale(ctx, p, f)
-		if err != nil {
-			return nil, fmt.Errorf("plan %s: %w", table, err)
-		}
-		stage := &shoplakev1.Stage{Table: table, DependsOn: p.WaitsFor(flow, table), State: shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, Reason: found.reason}
+	for _, seen := range tables {
+		stage := &shoplakev1.Stage{Table: seen.Table, DependsOn: seen.DependsOn, State: shoplakev1.StageState_STAGE_STATE_UP_TO_DATE, Reason: seen.Reason}
 		run.PlannedStages = append(run.PlannedStages, stage)
-		run.Notices = append(run.Notices, found.notices...)
-		if found.plan == nil {
+		run.Notices = append(run.Notices, seen.Notices...)
+		if !seen.Builds {
 			continue
 		}
-		v := &preview{reasons: found.partitions, more: found.more}
-		if source, ok := strings.CutPrefix(table, "bronze."); ok && flow.Maintenance == nil {
-			var names []string
-			for _, file := range found.partitions {
-				names = append(names, source+"/"+file.GetPartition())
-			}
-			v.more = "the partitions that unread files touch: " + causedBy(names...).words(nil)
-			unread = append(unread, fmt.Sprintf("%d of %s", len(names), source))
+		if source, ok := strings.CutPrefix(seen.Table, "bronze."); ok && p.Flow(submitted.GetFlow()).Maintenance == nil {
+			unread = append(unread, fmt.Sprintf("%d of %s", len(seen.Partitions), source))
 		}
-		f.previewed[table] = previewed{seen: v}
-		stage.State, stage.PlannedMore = shoplakev1.StageState_STAGE_STATE_PREVIEWED, found.more
-		stage.PlannedTotal, stage.Partitions = int64(len(found.partitions)), int64(len(found.partitions))
-		stage.Planned = presentPlanned(shown(found.partitions))
+		stage.State, stage.PlannedMore = shoplakev1.StageState_STAGE_STATE_PREVIEWED, seen.More
+		stage.PlannedTotal, stage.Partitions = int64(len(seen.Partitions)), int64(len(seen.Partitions))
+		stage.Planned = presentPlanned(shown(seen.Partitions))
 	}
 	if len(unread) > 0 {
 		run.Notices = append(run.Notices, fmt.Sprintf("no worker is registered, so that new files were not read (%s) and not every partition can be told: start one with `shoplake worker`, then ask again", strings.Join(unread, ", ")))

@@ -48,6 +48,10 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 	built := decodeInputs(current.Summary[propertyInputs])
 	whole := wholeReason(f, current, model, built, plan.GetFingerprint())
 	found := &planned{reason: whole.words}
+	if f.submitted.GetDefers() && Deferred(p, model.Table) && current.Summary[propertyFingerprint] != "" {
+		found.reason = "it is not partitioned by date: the last run of backfill " + f.submitted.GetBackfill() + " builds it"
+		return found, nil
+	}
 	inputs, err := l.inputStates(ctx, p, model, f, built, whole.words != "")
 	if errors.Is(err, lake.ErrExpired) {
 		whole = why{"what changed since it was built is no longer known", causedBy("the expiry of snapshots that " + model.Table + " was built from")}
@@ -67,6 +71,9 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 		if err != nil {
 			return nil, err
 		}
+	}
+	if err := l.backfilled(ctx, model, inputs, f, currentFiles, touched); err != nil {
+		return nil, err
 	}
 	if len(touched) == 0 && found.reason == "" && more == "" {
 		found.reason = "nothing that it reads has changed"
@@ -101,7 +108,7 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 	if f.submitted.GetDryRun() {
 		plan.Kind = dispatchv1.StageKind_STAGE_KIND_TRANSFORM // nothing is computed: there are no tasks
 	} else {
-		l.planTransform(model, inputs, current, currentFiles, sortedKeys(build), plan)
+		l.planTransform(model, inputs, current, currentFiles, sortedKeys(build), f.submitted.GetBackfill() != "", plan)
 	}
 	return found, nil
 }
@@ -212,8 +219,9 @@ func (l *planner) touched(ctx context.Context, model *pipeline.Model, inputs []*
 	return touched, strings.Join(open, "; "), nil
 }
 
-// planTransform splits the partitions into tasks and names the files that each needs.
-func (l *planner) planTransform(model *pipeline.Model, inputs []*inputState, current *lake.Table, currentFiles []lake.File, partitions []string, plan *dispatchv1.StagePlan) {
+// planTransform splits the partitions into tasks and names the files that each needs. In the background a stage is one task a slot:
+// whatever overtakes it waits for no more.
+func (l *planner) planTransform(model *pipeline.Model, inputs []*inputState, current *lake.Table, currentFiles []lake.File, partitions []string, background bool, plan *dispatchv1.StagePlan) {
 	plan.Kind = dispatchv1.StageKind_STAGE_KIND_TRANSFORM
 	build := map[string]bool{}
 	for _, partition := range partitions {
@@ -241,7 +249,7 @@ func (l *planner) planTransform(model *pipeline.Model, inputs []*inputState, cur
 		plan.Inputs = append(plan.Inputs, pinned)
 	}
 	tasks := l.tasksAtOnce(plan)
-	if model.Reach.Kind != pipeline.ReachAny {
+	if model.Reach.Kind != pipeline.ReachAny && !background {
 		tasks *= 2 // where each task reads its own partitions only, smaller tasks spread better
 	}
 	for i, group := range pipeline.Tasks(partitions, weights, tasks) {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/shoplake/shoplake/controlplane/backfill"
 	"github.com/shoplake/shoplake/controlplane/flow"
 	"github.com/shoplake/shoplake/controlplane/kpi"
 	"github.com/shoplake/shoplake/controlplane/page"
@@ -42,6 +43,11 @@ var codesOf = []struct {
 	{runs.ErrNoFlow, codes.NotFound, "FLOW_NOT_FOUND"},
 	{runs.ErrEnded, codes.FailedPrecondition, "RUN_ENDED"},
 	{runs.ErrNotResumable, codes.FailedPrecondition, "RUN_NOT_RESUMABLE"},
+	{backfill.ErrNotFound, codes.NotFound, "BACKFILL_NOT_FOUND"},
+	{backfill.ErrState, codes.FailedPrecondition, "BACKFILL_STATE"},
+	{backfill.ErrNothing, codes.FailedPrecondition, "BACKFILL_EMPTY"},
+	{backfill.ErrInterval, codes.InvalidArgument, "INTERVAL_EMPTY"},
+	{backfill.ErrTooMany, codes.InvalidArgument, "TOO_MANY_INTERVALS"},
 	{runs.ErrInterval, codes.InvalidArgument, "INTERVAL_EMPTY"},
 	{runs.ErrFilter, codes.InvalidArgument, "FILTER_INVALID"},
 	{flow.ErrNotFound, codes.NotFound, "FLOW_NOT_FOUND"},

@@ -29,6 +29,7 @@ const (
 	settingBucket   = "shoplake_settings"
 	leaseBucket     = "shoplake_lease"
 	scheduleBucket  = "shoplake_schedules"
+	backfillBucket  = "shoplake_backfills"
 
 	checkpointBucket = "shoplake_checkpoints"
 	checkpointStore  = "shoplake_checkpoints" // an object store, for what does not fit into the bucket
@@ -88,6 +89,7 @@ func (b *Bus) Setup(ctx context.Context) error {
 		{Bucket: requestBucket, Description: "The run that each request began.", TTL: requestTTL},
 		{Bucket: workerBucket, Description: "Workers that are alive.", TTL: workerTTL},
 		{Bucket: settingBucket, Description: "What operators set."},
+		{Bucket: backfillBucket, Description: "Backfills, and how far they are."},
 		{Bucket: checkpointBucket, Description: "What the log of each run folds to."},
 		{Bucket: runIndexBucket, Description: "Which runs have ended, and which are archived: the names of the keys are all that counts."},
 		{Bucket: scheduleBucket, Description: "When each flow ran, and whether it is paused."},

@@ -431,7 +431,11 @@ type RunSubmitted struct {
 	// Which occurrence of its flow the run is; empty where a person started it.
 	ScheduleKey string `protobuf:"bytes,21,opt,name=schedule_key,json=scheduleKey,proto3" json:"schedule_key,omitempty"`
 	// What a person should know of the run though nothing failed.
-	Notices       []string `protobuf:"bytes,22,rep,name=notices,proto3" json:"notices,omitempty"`
+	Notices []string `protobuf:"bytes,22,rep,name=notices,proto3" json:"notices,omitempty"`
+	// The backfill that the run is part of: it builds every partition of the interval, stale or not.
+	Backfill string `protobuf:"bytes,30,opt,name=backfill,proto3" json:"backfill,omitempty"`
+	// Of a backfill's run: tables that are not partitioned by date, but read from such that are, wait for a later one.
+	Defers        bool `protobuf:"varint,31,opt,name=defers,proto3" json:"defers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -555,6 +559,20 @@ func (x *RunSubmitted) GetNotices() []string {
 		return x.Notices
 	}
 	return nil
+}
+
+func (x *RunSubmitted) GetBackfill() string {
+	if x != nil {
+		return x.Backfill
+	}
+	return ""
+}
+
+func (x *RunSubmitted) GetDefers() bool {
+	if x != nil {
+		return x.Defers
+	}
+	return false
 }
 
 type RunStarted struct {
@@ -2103,7 +2121,7 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\aresumed\x18\x11 \x01(\v2 .shoplake.dispatch.v1.RunResumedH\x00R\aresumed\x12O\n" +
 	"\x0fstage_previewed\x18\x0f \x01(\v2$.shoplake.dispatch.v1.StagePreviewedH\x00R\x0estagePreviewed\x12?\n" +
 	"\breopened\x18\x14 \x01(\v2!.shoplake.dispatch.v1.RunReopenedH\x00R\breopenedB\x06\n" +
-	"\x04kind\"\xaa\x03\n" +
+	"\x04kind\"\xde\x03\n" +
 	"\fRunSubmitted\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12\x18\n" +
 	"\atrigger\x18\x02 \x01(\tR\atrigger\x12\x1d\n" +
@@ -2120,7 +2138,9 @@ const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	" \x01(\bR\x06dryRun\x12=\n" +
 	"\fnominal_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\vnominalTime\x12!\n" +
 	"\fschedule_key\x18\x15 \x01(\tR\vscheduleKey\x12\x18\n" +
-	"\anotices\x18\x16 \x03(\tR\anotices\"\xf6\x01\n" +
+	"\anotices\x18\x16 \x03(\tR\anotices\x12\x1a\n" +
+	"\bbackfill\x18\x1e \x01(\tR\bbackfill\x12\x16\n" +
+	"\x06defers\x18\x1f \x01(\bR\x06defers\"\xf6\x01\n" +
 	"\n" +
 	"RunStarted\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x127\n" +
