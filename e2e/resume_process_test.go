@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,4 +89,53 @@ func (d *deployment) begins(run, table string) (at time.Time) {
 		d.t.Fatalf("%s ended as %v before a task of %s began: %v", run, ended.GetState(), table, ended.GetError())
 	}
 	return at
+}
+
+// A control plane that is killed in the middle of a backfill goes on with it when it is there again: no interval is built twice.
+func TestBackfillSurvivesTheControlPlane(t *testing.T) {
+	t.Parallel()
+	d := prepared(t)
+	folder := d.path("pipeline")
+	if err := os.CopyFS(folder, months(t)); err != nil {
+		t.Fatal(err)
+	}
+	start := func() *deploy.Process {
+		p := deploy.Launch(t, "control plane", d.dir, d.env, deploy.Program(t), "controlplane", "--data-dir", d.dir, "--pipeline", folder,
+			"--listen", "127.0.0.1:"+d.ports[0], "--nats-port", d.ports[1], "--query-memory", "512MiB")
+		p.Says("Serving at ")
+		return p
+	}
+	control := start()
+	deploy.Launch(t, "worker", d.dir, d.env, deploy.Program(t), "worker", "--id", "w1", "--data-dir", d.dir,
+		"--nats", d.natsURL, "--nats-credentials", d.path("nats", "worker.json"), "--worker-memory", "512MiB", "--threads", "1").Says("Worker ")
+	d.dial(d.ports[0])
+	var sales strings.Builder
+	sales.WriteString("sale_id,sale_date,version,amount\n")
+	for month := 1; month <= 6; month++ {
+		fmt.Fprintf(&sales, "a%[1]d,2026-%02[1]d-05,1,%[1]d\n", month)
+	}
+	d.drop("sales", "a.csv", sales.String())
+	old := time.Now().Add(-time.Minute) // it has rested
+	if err := os.Chtimes(d.path("landing", "sales", "a.csv"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	d.wait(d.submit(&shoplakev1.SubmitRunRequest{}).GetName())
+	before := d.tablesNow()
+	name := d.backfill(&shoplakev1.CreateBackfillRequest{StartDate: "2026-01-01", EndDate: "2026-07-01"}).GetName()
+	for _, done := range []int32{1, 3} {
+		d.awaitBackfill(name, func(b *shoplakev1.Backfill) bool { return b.GetIntervalsDone() >= done })
+		control.Kill()
+		control = start()
+	}
+	b := d.endOf(name)
+	if b.GetState() != shoplakev1.BackfillState_BACKFILL_STATE_SUCCEEDED || b.GetIntervalsDone() != 6 {
+		t.Fatalf("it ended as %v", b)
+	}
+	list, err := d.runs.ListRuns(d.ctx, &shoplakev1.ListRunsRequest{Filter: "trigger = BACKFILL", PageSize: 100})
+	if err != nil || len(list.GetRuns()) != 6 {
+		t.Errorf("6 intervals took %d runs: %v", len(list.GetRuns()), err)
+	}
+	if got := d.tablesNow(); fmt.Sprint(got) != fmt.Sprint(before) {
+		t.Errorf("tables were %v and are %v", before, got)
+	}
 }

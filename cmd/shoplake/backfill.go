@@ -106,9 +106,10 @@ func newBackfillList() *cobra.Command {
 		limit int
 	)
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List backfills, the newest first",
-		Args:  cobra.NoArgs,
+		Use:     "list",
+		Short:   "List backfills, the newest first",
+		Example: "  shoplake backfill list -o json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
 				all := backfillGrid()

@@ -71,7 +71,8 @@ func (h *Handler) CreateBackfill(ctx context.Context, r *shoplakev1.CreateBackfi
 			return nil, err
 		}
 	}
-	foreseen, err := h.Coordinator.Foresee(ctx, p, &dispatchv1.RunSubmitted{Flow: flow, PipelineDigest: p.Digest, StartDate: r.GetStartDate(), EndDate: r.GetEndDate(), Backfill: id, DryRun: true})
+	foreseen, err := h.Coordinator.Foresee(ctx, p, &dispatchv1.RunSubmitted{Flow: flow, PipelineDigest: p.Digest, StartDate: r.GetStartDate(), EndDate: r.GetEndDate(),
+		Backfill: "of these days", DryRun: true})
 	if err != nil {
 		return nil, err
 	}
