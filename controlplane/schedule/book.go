@@ -64,8 +64,8 @@ func (b *book) look(ctx context.Context, runID string) (news bool, err error) {
 }
 
 func (b *book) note(s *runs.State) (news bool) {
-	if s.Dry() {
-		return false // it stands in nobody's way, and nothing came of it
+	if s.Dry() || s.Submitted.GetBackfill() != "" {
+		return false // it stands in nobody's way: nothing comes of a dry run, and a backfill lets the flow's own runs go first
 	}
 	flow := s.Submitted.GetFlow()
 	open := b.open[flow]
