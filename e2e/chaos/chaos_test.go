@@ -103,17 +103,20 @@ func liveAll(t *testing.T, c *tally, seeds []uint64) {
 // live lives a seed: the steps of a history, each followed by a run that is disturbed, and then looks whether all is as if
 // nobody had disturbed it.
 func live(t *testing.T, c *tally, seed uint64) {
-	number := int(seed % histories)
-	q := undisturbedOf(t, number)
 	rng := rand.New(rand.NewPCG(seed, 4))
 	s := open(t, c, seed, rng)
+	number := int(seed % histories)
+	if s.arms("append.stage_failed") {
+		number = wrongHistory
+	}
+	q := undisturbedOf(t, number)
 	t.Logf("seed %d: history %d, armed %v", seed, number, s.shots)
 	for server := range s.conns {
 		s.under.Go(func() { s.read(server, q) })
 	}
 	for n, step := range historyOf(number) {
 		s.step(rng, n, step)
-		if t.Failed() {
+		if t.Failed() || s.broken() {
 			return
 		}
 	}
@@ -127,11 +130,11 @@ func (s *shop) step(rng *rand.Rand, n int, step step) {
 	s.mu.Lock()
 	s.at.submitted = n + 1
 	s.mu.Unlock()
-	cancel := rng.IntN(6) == 0 && !step.fails
+	p := s.plot(rng, n, step)
 	for try := 1; ; try++ {
 		disturbances := s.draw(rng)
-		s.note("step %d, %s: %v", n+1, step.name, disturbances)
-		run := s.run(disturbances, cancel)
+		s.note("step %d, %s: %v %v", n+1, step.name, p, disturbances)
+		run := s.run(disturbances, p)
 		if run == nil {
 			return
 		}
@@ -146,8 +149,7 @@ func (s *shop) step(rng *rand.Rand, n int, step step) {
 			s.at.published = n + 1
 			s.mu.Unlock()
 			return
-		case run.GetState() == shoplakev1.RunState_RUN_STATE_CANCELLED && cancel:
-			cancel = false
+		case run.GetState() == shoplakev1.RunState_RUN_STATE_CANCELLED && p.cancel:
 		case run.GetState() == shoplakev1.RunState_RUN_STATE_FAILED && s.failureAllowed():
 		default:
 			s.problem("step %d, %s: %s ended as %v: %v", n+1, step.name, run.GetName(), run.GetState(), run.GetError())
@@ -158,6 +160,10 @@ func (s *shop) step(rng *rand.Rand, n int, step step) {
 			s.t.FailNow()
 		}
 		s.disturbing.Wait()
+		p = plot{resume: p.resume}
+		if p.resume {
+			p.again = run.GetName()
+		}
 	}
 }
 
@@ -167,8 +173,8 @@ func (s *shop) failureAllowed() bool {
 	return s.mayFail
 }
 
-// run submits a run, and watches it to its end through all control planes.
-func (s *shop) run(disturbances []disturbance, cancel bool) *shoplakev1.Run {
+// run submits a run, or resumes one, and watches it to its end through all control planes.
+func (s *shop) run(disturbances []disturbance, p plot) *shoplakev1.Run {
 	ctx, stop := context.WithTimeout(s.ctx, patience)
 	defer stop()
 	ended := make(chan struct{})
@@ -176,25 +182,50 @@ func (s *shop) run(disturbances []disturbance, cancel bool) *shoplakev1.Run {
 	for _, d := range disturbances {
 		s.arm(d, ended)
 	}
-	request := &shoplakev1.SubmitRunRequest{Flow: "flows/daily", RequestId: uuid.NewString()}
-	name := s.submit(ctx, request)
+	if p.dry {
+		s.dryRun(ctx)
+	}
+	background := ""
+	if p.background {
+		background = s.submitBackground(ctx)
+	}
+	name := p.again
+	if name == "" || !s.resume(ctx, name) {
+		name = s.submit(ctx, &shoplakev1.SubmitRunRequest{Flow: "flows/daily", RequestId: uuid.NewString()})
+	}
 	if name == "" {
 		return nil
 	}
-	s.logs.Add(name)
-	if cancel {
-		next := s.next("stage/silver.sales/RUNNING")
+	on := func(event string, do func()) {
+		next := s.next(event)
 		s.under.Go(func() {
 			select {
 			case <-next:
-				s.cancel(ctx, name)
+				do()
 			case <-ended:
 			case <-ctx.Done():
 			}
 		})
 	}
-	watching, stopWatching := context.WithCancel(ctx)
-	defer stopWatching()
+	if p.cancel {
+		on("stage/silver.sales/RUNNING", func() { s.cancel(ctx, name) })
+	}
+	if p.foreign {
+		on("stage/silver.sales/RUNNING", func() { s.commitForeign(ctx) })
+	}
+	run := s.awaitEnd(ctx, name)
+	if background != "" && run != nil {
+		if other := s.awaitEnd(ctx, background); other.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED && !s.failureAllowed() {
+			s.problem("%s, in the background, ended as %v: %v", background, other.GetState(), other.GetError())
+		}
+	}
+	return run
+}
+
+// awaitEnd watches a run to its end through all control planes.
+func (s *shop) awaitEnd(ctx context.Context, name string) *shoplakev1.Run {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
 	result := make(chan *shoplakev1.Run, len(s.conns))
 	for server := range s.conns {
 		s.under.Go(func() { s.watch(watching, server, name, result) })
@@ -217,6 +248,7 @@ func (s *shop) submit(ctx context.Context, request *shoplakev1.SubmitRunRequest)
 		cancel()
 		if err == nil {
 			s.note("%s is submitted", run.GetName())
+			s.submitted(run)
 			return run.GetName()
 		}
 		s.judge("submit a run", err)
@@ -225,22 +257,6 @@ func (s *shop) submit(ctx context.Context, request *shoplakev1.SubmitRunRequest)
 	s.problem("no control plane takes a run: %v", ctx.Err())
 	s.t.FailNow()
 	return ""
-}
-
-// cancel asks for a run's end, until somebody heard it or the run has ended.
-func (s *shop) cancel(ctx context.Context, name string) {
-	s.tally.count(func(c *tally) { c.disturbances["a run is cancelled"]++ })
-	for n := 0; ctx.Err() == nil; n++ {
-		one, cancel := context.WithTimeout(ctx, 3*time.Second)
-		_, err := shoplakev1.NewRunServiceClient(s.conns[n%len(s.conns)]).CancelRun(one, &shoplakev1.CancelRunRequest{Name: name})
-		cancel()
-		if err == nil || status.Code(err) == codes.FailedPrecondition {
-			s.note("cancelled %s: %v", name, err)
-			return
-		}
-		s.judge("cancel a run", err)
-		s.pause(50 * time.Millisecond)
-	}
 }
 
 // judge refuses an error that no disturbance explains.

@@ -23,8 +23,7 @@ func newDisk(t testing.TB, dir string) bool {
 		t.Fatalf("mount a disk at %s: %v", dir, err)
 	}
 	t.Cleanup(func() {
-		if os.Getenv(keep) != "" && t.Failed() {
-			t.Logf("%s stays mounted: umount %s when it has been looked at", dir, dir)
+		if kept(t, dir) {
 			return
 		}
 		// Lazily: whoever still has a file open there does not keep it.
@@ -33,6 +32,25 @@ func newDisk(t testing.TB, dir string) bool {
 		}
 	})
 	return true
+}
+
+// clearDisks unmounts and removes the disks of tests that were killed. The name of a data folder tells whose it is.
+func clearDisks() {
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), folderPrefix+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range left {
+		var pid int
+		if _, err := os.Stat(filepath.Join(dir, keepFile)); err == nil {
+			continue
+		}
+		if _, err := fmt.Sscanf(filepath.Base(dir), folderPrefix+"%d-", &pid); err != nil || syscall.Kill(pid, 0) != syscall.ESRCH {
+			continue
+		}
+		_ = syscall.Unmount(dir, syscall.MNT_DETACH) // it may have had no disk of its own
+		_ = os.RemoveAll(dir)
+	}
 }
 
 // fill takes all room of a disk, until the function returned gives it back.

@@ -154,6 +154,12 @@ func drawShots(seed uint64, rng *rand.Rand, ownDisk bool) (armed []shot, texts [
 		}
 		add(sh, fmt.Sprintf("@%d", n))
 	}
+	for _, sh := range armed {
+		if pointStep(sh.point) == "report.failed" {
+			mayFail = true
+			add(shot{"write.parquet.before", fail}, "@1")
+		}
+	}
 	if rng.IntN(5) < 2 {
 		mayFail = true
 		action := []string{fail, noSpace}[rng.IntN(2)]

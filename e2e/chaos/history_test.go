@@ -16,6 +16,9 @@ import (
 // histories is how many different histories there are: few, since each is first lived undisturbed.
 const histories = 3
 
+// wrongHistory is one with data that a check refuses.
+const wrongHistory = 1
+
 // step is what is dropped before a run.
 type step struct {
 	name  string

@@ -11,14 +11,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 
 	"google.golang.org/grpc"
 
 	"github.com/shoplake/shoplake/e2e/deploy"
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
-	"github.com/shoplake/shoplake/internal/bus"
 	"github.com/shoplake/shoplake/internal/lake"
 )
 
@@ -27,12 +25,11 @@ func (s *shop) wantInvariants(q *quiet) {
 	s.t.Helper()
 	s.wantCells(q)
 	s.wantConserved()
-	logs := s.logs.all()
+	s.wantDecisions()
 	s.stop()
 	for _, m := range s.members() {
 		<-m.ended
 	}
-	s.wantDecisions(logs)
 	l, err := lake.Open(context.WithoutCancel(s.ctx), lake.Config{Warehouse: s.path("lake")})
 	if err != nil {
 		s.problem("%v", err)
@@ -40,6 +37,9 @@ func (s *shop) wantInvariants(q *quiet) {
 	}
 	defer l.Close()
 	s.wantCommits(l)
+	s.wantFiles(l)
+	s.sweep()
+	s.wantNoOrphans(l)
 	s.wantFiles(l)
 }
 
@@ -164,47 +164,6 @@ func (s *shop) wantFiles(l *lake.Lake) {
 	}
 }
 
-// runLogs collects the logs of runs as they are written, over a connection that nobody disturbs.
-type runLogs struct {
-	shop *shop
-	mu   sync.Mutex
-	// entries by run, in the order of the log.
-	entries map[string][]bus.LoggedEvents
-	readers sync.WaitGroup
-}
-
-// Add begins to collect the log of a run.
-func (r *runLogs) Add(name string) {
-	id := strings.TrimPrefix(name, "runs/")
-	r.readers.Go(func() {
-		ctx, cancel := context.WithCancel(r.shop.ctx)
-		defer cancel()
-		entries, err := r.shop.bus.WatchRun(ctx, id, 0)
-		if err != nil {
-			if ctx.Err() == nil {
-				r.shop.problem("watch the log of %s: %v", name, err)
-			}
-			return
-		}
-		for entry := range entries {
-			r.mu.Lock()
-			r.entries[id] = append(r.entries[id], entry)
-			r.mu.Unlock()
-			if slices.ContainsFunc(entry.Events.GetEvents(), func(e *dispatchv1.RunEvent) bool { return e.GetFinished() != nil }) {
-				return
-			}
-		}
-	})
-}
-
-// all waits for the ends of all logs.
-func (r *runLogs) all() map[string][]bus.LoggedEvents {
-	r.readers.Wait()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return maps.Clone(r.entries)
-}
-
 // logged is an event with its place.
 type logged struct {
 	run   string
@@ -214,10 +173,20 @@ type logged struct {
 
 // wantDecisions sees that no two coordinators decided: over all logs in the order of their stream epochs never fall, and no log
 // holds two decisions about the same thing.
-func (s *shop) wantDecisions(logs map[string][]bus.LoggedEvents) {
+func (s *shop) wantDecisions() {
 	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
 	var stream []logged
-	for run, entries := range logs {
+	for _, run := range s.runs {
+		entries, err := s.bus.ReadRun(ctx, run, 0)
+		if err != nil {
+			s.problem("%v", err)
+			continue
+		}
+		if len(entries) == 0 || entries[0].Events.GetEvents()[0].GetSubmitted() == nil {
+			s.problem("the log of run %s does not begin with its submission", run)
+		}
 		seen := map[string]string{}
 		for _, entry := range entries {
 			for _, event := range entry.Events.GetEvents() {
@@ -227,6 +196,13 @@ func (s *shop) wantDecisions(logs map[string][]bus.LoggedEvents) {
 						s.problem("the log of run %s decides twice about %s: %s, and at sequence %d %s", run, key, before, entry.Seq, decided)
 					}
 					seen[key] = decided
+				}
+				if event.GetReopened() != nil {
+					// A new life: what was decided about its end, and about what had not ended well, no longer holds.
+					maps.DeleteFunc(seen, func(key, _ string) bool { return !strings.HasSuffix(key, " commit") && key != "the request" })
+				}
+				if event.GetResumed() != nil {
+					maps.DeleteFunc(seen, func(key, _ string) bool { return strings.HasSuffix(key, " staleness") })
 				}
 				if reset := event.GetStageReset(); reset != nil {
 					// The stage is planned again: what was decided about its plan no longer holds.
@@ -250,7 +226,7 @@ func (s *shop) wantDecisions(logs map[string][]bus.LoggedEvents) {
 }
 
 func epochOf(e *dispatchv1.RunEvent) uint64 {
-	return max(e.GetStarted().GetEpoch(), e.GetStageCommitting().GetEpoch(), e.GetPublishing().GetEpoch())
+	return max(e.GetStarted().GetEpoch(), e.GetStageCommitting().GetEpoch(), e.GetPublishing().GetEpoch(), e.GetResumed().GetEpoch())
 }
 
 // decisions are what an event decides, by what about. Each may stand in a log once; one that stands there twice is the same.

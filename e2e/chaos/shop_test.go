@@ -20,11 +20,16 @@ import (
 
 	"github.com/shoplake/shoplake/e2e/deploy"
 	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 const (
 	// keep, set in the environment, leaves the data folder of a seed that failed.
 	keep = "CHAOS_KEEP"
+	// keepFile marks a data folder that is left.
+	keepFile = ".keep"
+	// folderPrefix begins the name of a data folder; the process and the seed follow.
+	folderPrefix = "shoplake-chaos-"
 	// leaseTTL is how long the program's lease lasts: who sleeps longer is no longer the coordinator.
 	leaseTTL = 3 * time.Second
 	// ackWait is after how long without a sign of life a task goes to another worker.
@@ -68,7 +73,8 @@ type shop struct {
 	// mayFail says that a run may fail: an error was injected, or the disk was full.
 	mayFail bool
 	at      progress
-	logs    runLogs
+	runs    []string // ids
+	digest  string   // of the pipeline
 	// disturbing are disturbances that have begun.
 	disturbing sync.WaitGroup
 }
@@ -78,18 +84,17 @@ func (s *shop) path(parts ...string) string {
 	return filepath.Join(append([]string{s.dir}, parts...)...)
 }
 
-// open starts a shop, with fail points armed that the seed draws.
+// open starts a shop, with fail points armed that the seed draws from rng; none where it is nil.
 func open(t *testing.T, c *tally, seed uint64, rng *rand.Rand) *shop {
 	t.Helper()
 	s := &shop{t: t, landing: t.TempDir(), pipeline: pipelineFolder(t), program: deploy.Program(t), natsPort: deploy.FreePort(t), tally: c, begin: time.Now(),
 		gone: map[string]bool{}, happen: map[string]chan struct{}{}, seen: map[string]int{}}
 	var err error
-	if s.dir, err = os.MkdirTemp("", fmt.Sprintf("chaos-%d-*", seed)); err != nil {
+	if s.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-%d-*", folderPrefix, os.Getpid(), seed)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if os.Getenv(keep) != "" && t.Failed() {
-			t.Logf("the data folder stays: %s", s.dir)
+		if kept(t, s.dir) {
 			return
 		}
 		if err := os.RemoveAll(s.dir); err != nil {
@@ -97,14 +102,15 @@ func open(t *testing.T, c *tally, seed uint64, rng *rand.Rand) *shop {
 		}
 	})
 	s.ownDisk = newDisk(t, s.dir)
-	var armed []shot
-	armed, s.shots, s.mayFail = drawShots(seed, rng, s.ownDisk)
-	c.count(func(c *tally) {
-		for _, sh := range armed {
-			c.armed[sh]++
-		}
-	})
-	s.logs = runLogs{shop: s, entries: map[string][]bus.LoggedEvents{}}
+	if rng != nil {
+		var armed []shot
+		armed, s.shots, s.mayFail = drawShots(seed, rng, s.ownDisk)
+		c.count(func(c *tally) {
+			for _, sh := range armed {
+				c.armed[sh]++
+			}
+		})
+	}
 	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(t.Context()))
 	s.nats = s.member(natsServer, natsServer, seed)
 	for i := range 2 {
@@ -133,6 +139,16 @@ func open(t *testing.T, c *tally, seed uint64, rng *rand.Rand) *shop {
 		}
 	}
 	return s
+}
+
+// kept says whether a data folder is left to be looked at.
+func kept(t testing.TB, dir string) bool {
+	if os.Getenv(keep) == "" || !t.Failed() {
+		return false
+	}
+	err := os.WriteFile(filepath.Join(dir, keepFile), nil, 0o600)
+	t.Logf("the data folder stays, perhaps as a disk of its own (umount it when it has been looked at): %s %v", dir, err)
+	return true
 }
 
 func (s *shop) member(kind, name string, seed uint64) *member {
@@ -173,6 +189,7 @@ func (s *shop) close() {
 	if !s.t.Failed() {
 		return
 	}
+	s.t.Logf("to live it again: make chaos CHAOS_SEED=%s", s.t.Name()[strings.LastIndexByte(s.t.Name(), '/')+1:])
 	s.t.Logf("what happened:\n  %s", strings.Join(s.history, "\n  "))
 	for _, m := range s.members() {
 		s.t.Logf("%s said:\n  %s", m.name, strings.Join(m.last(40), "\n  "))
@@ -255,11 +272,19 @@ func (s *shop) roles() (leader, standby *member) {
 	return s.controls[0], s.controls[1]
 }
 
-// endedByItself judges a process that nobody killed: it may give up where it starts while NATS is away or the disk is full.
+// endedByItself notes a process that nobody killed, and why: it may give up where it starts while NATS or its lake is away, or
+// the disk is full, and is started again like every other.
 func (s *shop) endedByItself(m *member, p *deploy.Process) {
 	last := strings.Join(p.Last(3), " | ")
 	s.note("%s ended by itself: %s", m.name, last)
-	s.tally.count(func(c *tally) { c.disturbances["(a "+m.kind+" ended by itself)"]++ })
+	why := "another reason"
+	for words, short := range map[string]string{"no space left": "a full disk", "disk is full": "a full disk", failpoint.ErrInjected.Error(): "an injected error",
+		"is one running?": "no control plane yet", "there is no lake.json": "no lake yet", "right disk mounted?": "no lake yet", "stopped by itself": "a part that stopped"} {
+		if strings.Contains(last, words) {
+			why = short
+		}
+	}
+	s.tally.count(func(c *tally) { c.disturbances["(a "+m.kind+" ended by itself: "+why+")"]++ })
 }
 
 // happened tells whoever waits for an event of that name.
