@@ -23,6 +23,10 @@ func TestRunIndex(t *testing.T) {
 	if !index.Archived["RUN1"] || len(index.Archived) != 1 || index.Ended["RUN2"] != 2 {
 		t.Errorf("the index is %+v", index)
 	}
+	must[uint64](t)(b.AppendRun(ctx, "RUN1", 1, submitted("daily"))) // it was reopened
+	if open := must[*RunIndex](t)(b.RunIndex(ctx)).Open(); !slices.Equal(open, []string{"RUN1", "RUN2", "RUN3"}) {
+		t.Errorf("open are %v", open)
+	}
 	check(t, b.UnmarkEnded(ctx, "RUN2"))
 	check(t, b.PutCheckpoint(ctx, "RUN1", []byte("state")))
 	for range 2 {
