@@ -53,6 +53,8 @@ type Config struct {
 	// Listen is host:port; Insecure allows an address that other machines reach.
 	Listen   string
 	Insecure bool
+	// TraceURL is where traces can be looked at, {trace_id} standing for the trace; empty where nobody said.
+	TraceURL string
 	// Bus is how NATS is reached.
 	Bus bus.Config
 	// Warehouse is the lake's folder, Landing the folder that holds a folder for each source, ScratchDir where the engine spills.
@@ -235,8 +237,8 @@ func (cp *ControlPlane) register(c Config, coordinator *runs.Coordinator, store 
 	shoplakev1.RegisterSourceServiceServer(on, &source.Handler{Reader: reader, Landing: c.Landing})
 	shoplakev1.RegisterKpiServiceServer(on, &kpi.Handler{KPIs: cp.kpis})
 	shoplakev1.RegisterTableServiceServer(on, &table.Handler{Reader: reader, Lake: cp.lake})
-	shoplakev1.RegisterQuarantineServiceServer(on, &quarantine.Handler{Reader: reader})
-	shoplakev1.RegisterHealthServiceServer(on, &health.Handler{Reader: reader, Bus: cp.bus, Runs: log, Pool: c.Pool, Version: c.Version, Leads: &cp.leads})
+	shoplakev1.RegisterQuarantineServiceServer(on, &quarantine.Handler{Reader: reader, Landing: c.Landing})
+	shoplakev1.RegisterHealthServiceServer(on, &health.Handler{Reader: reader, Bus: cp.bus, Runs: log, Pool: c.Pool, Version: c.Version, Leads: &cp.leads, TraceURL: c.TraceURL})
 }
 
 // lead begins and ends what only the control plane that coordinates does.

@@ -40,6 +40,7 @@ must be the same, at the same path, for the control plane and its workers.`,
 	c.dirs.flags(cmd, "shoplake-data")
 	listenFlags(cmd, &c.listen, &c.insecure)
 	scheduleFlag(cmd, &c.schedules)
+	traceFlag(cmd, &c.traceURL)
 	c.notices.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&c.pipeline, "pipeline", "", "pipeline folder to activate (default: the one that is active, at first the shipped one)")
@@ -56,6 +57,7 @@ type controlplaneVerb struct {
 	dirs     folders
 	listen   string
 	insecure bool
+	traceURL string
 	// schedules says whether flows are started when it is time.
 	schedules bool
 	pipeline  string
@@ -93,7 +95,7 @@ func (c *controlplaneVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error
 	}
 	control, err := controlplane.Start(ctx, controlplane.Config{
 		Channels: channels, PublicURL: c.notices.publicURL,
-		Listen: c.listen, Insecure: c.insecure, Bus: connection,
+		Listen: c.listen, Insecure: c.insecure, TraceURL: c.traceURL, Bus: connection,
 		Warehouse: c.dirs.warehouse, Landing: c.dirs.landing, ScratchDir: c.dirs.scratch,
 		Pipeline: folder, MemoryLimit: memoryFor(c.memory, queriesPercent, 1), Pool: c.pool, Version: release, Schedules: c.schedules,
 		Metrics: t.MetricsHandler(), Log: t.Logger(),

@@ -63,6 +63,7 @@ start it again. More workers, also in other processes, may join by the NATS port
 type serveOptions struct {
 	listen       string
 	insecure     bool
+	traceURL     string
 	pipeline     string
 	workers      int
 	workerMemory bytesFlag
@@ -77,6 +78,7 @@ type serveOptions struct {
 func (o *serveOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	listenFlags(cmd, &o.listen, &o.insecure)
+	traceFlag(cmd, &o.traceURL)
 	o.notices.flags(cmd)
 	f.StringVar(&o.pipeline, "pipeline", "", "pipeline folder to activate (default: the one that is active, at first the shipped one)")
 	f.IntVar(&o.workers, "workers", 2, "how many workers, each doing one task at a time")
@@ -92,6 +94,10 @@ func listenFlags(cmd *cobra.Command, listen *string, insecure *bool) {
 
 func scheduleFlag(cmd *cobra.Command, schedules *bool) {
 	cmd.Flags().BoolVar(schedules, "schedules", true, "start flows when their schedules, new files or other flows say so; false for a server that only runs what it is asked to")
+}
+
+func traceFlag(cmd *cobra.Command, url *string) {
+	cmd.Flags().StringVar(url, "trace-url", "", "where the dashboard's runs link to their traces, e.g. http://localhost:16686/trace/{trace_id}")
 }
 
 // house is everything that one process runs.
@@ -129,7 +135,7 @@ func startHouse(ctx context.Context, dirs folders, o serveOptions, t *telemetry.
 	}
 	h.control, err = controlplane.Start(ctx, controlplane.Config{
 		Channels: channels, PublicURL: o.notices.publicURL,
-		Listen: o.listen, Insecure: o.insecure, Bus: connection,
+		Listen: o.listen, Insecure: o.insecure, TraceURL: o.traceURL, Bus: connection,
 		Warehouse: dirs.warehouse, Landing: dirs.landing, ScratchDir: dirs.scratch,
 		Pipeline: folder, MemoryLimit: memoryFor(o.queryMemory, queriesPercent, 1), Pool: worker.DefaultPool, Version: release, Settle: o.settle, Schedules: o.schedules,
 		Metrics: t.MetricsHandler(), Log: t.Logger(),

@@ -25,7 +25,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // pages are the paths that show the page; what follows them is for its scripts.
-var pages = []string{"/{$}", "/quality", "/quality/", "/pipeline", "/pipeline/", "/tables", "/tables/"}
+var pages = []string{"/{$}", "/quality", "/quality/", "/pipeline", "/runs/", "/tables", "/tables/"}
 
 // file is a built file, ready to be sent.
 type file struct {

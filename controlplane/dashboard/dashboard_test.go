@@ -59,7 +59,7 @@ func TestPageIsServedAtEveryPathOfIts(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	_, page := get(t, s.URL+"/", nil)
-	for _, path := range []string{"/quality", "/pipeline", "/pipeline/runs/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/tables/gold.dim_date"} {
+	for _, path := range []string{"/quality", "/pipeline", "/runs/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/tables/gold.dim_date"} {
 		response, body := get(t, s.URL+path, nil)
 		if response.StatusCode != http.StatusOK || body != page {
 			t.Errorf("%s: status %d, and it is the page: %v", path, response.StatusCode, body == page)

@@ -29,6 +29,8 @@ type Handler struct {
 	Version string
 	// Leads says whether this control plane coordinates.
 	Leads *atomic.Bool
+	// TraceURL is where traces can be looked at, {trace_id} standing for the trace.
+	TraceURL string
 }
 
 // GetHealth sums up how everything is.
@@ -47,6 +49,7 @@ func (h *Handler) GetHealth(ctx context.Context, _ *shoplakev1.GetHealthRequest)
 	}
 	v := &shoplakev1.Health{
 		Version: h.Version, Pipeline: "pipelines/" + state.Pipeline.Digest, PublishedVersion: int64(state.Record.GetVersion()),
+		TraceUrl:    h.TraceURL,
 		PublishTime: state.Record.GetTime(), Coordinator: h.Leads.Load(), Workers: int32(len(workers)), TasksWaiting: int64(waiting), TasksRunning: int64(pending),
 	}
 	if err := h.addRuns(ctx, v); err != nil {

@@ -24,6 +24,8 @@ var ErrNotFound = errors.New("not found")
 type Handler struct {
 	shoplakev1.UnimplementedQuarantineServiceServer
 	Reader *published.Reader
+	// Landing is the folder that holds a folder for each source.
+	Landing string
 }
 
 const columns = `quarantine_id, source_file, row_number, rules, raw, raw_size, ingested_at, run_id, contract_version`
@@ -80,10 +82,17 @@ func (h *Handler) GetQuarantinedRow(ctx context.Context, r *shoplakev1.GetQuaran
 	if row == nil {
 		return nil, fmt.Errorf("quarantined row %s: %w: see `shoplake quarantine list %s`", id, ErrNotFound, source)
 	}
+	state, err := h.Reader.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s := state.Pipeline.Source(source); s != nil {
+		row.Columns = header(h.Landing, s, row.GetSourceFile())
+	}
 	return row, nil
 }
 
-// SummarizeQuarantine counts rows by rule and file.
+// SummarizeQuarantine counts rows by rule, column and file.
 func (h *Handler) SummarizeQuarantine(ctx context.Context, r *shoplakev1.SummarizeQuarantineRequest) (*shoplakev1.SummarizeQuarantineResponse, error) {
 	source := strings.TrimPrefix(r.GetParent(), "sources/")
 	params := map[string]any{"source": source}
@@ -94,6 +103,16 @@ func (h *Handler) SummarizeQuarantine(ctx context.Context, r *shoplakev1.Summari
 			c.Rule, _ = v[0].(string)
 			c.Rows, _ = v[1].(int64)
 			response.Rules = append(response.Rules, c)
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := each(ctx, session, `SELECT split_part(rule, ':', 2) AS name, count(DISTINCT quarantine_id) AS n
+			FROM (SELECT quarantine_id, unnest(rules) AS rule FROM ops.quarantine WHERE source = $source) WHERE contains(rule, ':') GROUP BY name ORDER BY n DESC, name`, params, func(v []any) error {
+			c := &shoplakev1.ColumnCount{}
+			c.Column, _ = v[0].(string)
+			c.Rows, _ = v[1].(int64)
+			response.Columns = append(response.Columns, c)
 			return nil
 		}); err != nil {
 			return err

@@ -151,7 +151,10 @@ type Health struct {
 	// The latest run of each flow.
 	Flows []*FlowHealth `protobuf:"bytes,12,rep,name=flows,proto3" json:"flows,omitempty"`
 	// Data per layer.
-	Storage       []*LayerStorage `protobuf:"bytes,13,rep,name=storage,proto3" json:"storage,omitempty"`
+	Storage []*LayerStorage `protobuf:"bytes,13,rep,name=storage,proto3" json:"storage,omitempty"`
+	// Where traces can be looked at, {trace_id} standing for a run's: http://localhost:16686/trace/{trace_id}. Empty where the
+	// operator did not say.
+	TraceUrl      string `protobuf:"bytes,14,opt,name=trace_url,json=traceUrl,proto3" json:"trace_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,6 +278,13 @@ func (x *Health) GetStorage() []*LayerStorage {
 		return x.Storage
 	}
 	return nil
+}
+
+func (x *Health) GetTraceUrl() string {
+	if x != nil {
+		return x.TraceUrl
+	}
+	return ""
 }
 
 type FlowHealth struct {
@@ -672,7 +682,7 @@ var File_shoplake_v1_health_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_health_proto_rawDesc = "" +
 	"\n" +
-	"\x18shoplake/v1/health.proto\x12\vshoplake.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x03\n" +
+	"\x18shoplake/v1/health.proto\x12\vshoplake.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x04\n" +
 	"\x06Health\x121\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x19.shoplake.v1.HealthStatusR\x06status\x12\x18\n" +
 	"\areasons\x18\x02 \x03(\tR\areasons\x12\x18\n" +
@@ -687,7 +697,8 @@ const file_shoplake_v1_health_proto_rawDesc = "" +
 	" \x01(\x03R\ftasksWaiting\x12#\n" +
 	"\rtasks_running\x18\v \x01(\x03R\ftasksRunning\x12-\n" +
 	"\x05flows\x18\f \x03(\v2\x17.shoplake.v1.FlowHealthR\x05flows\x123\n" +
-	"\astorage\x18\r \x03(\v2\x19.shoplake.v1.LayerStorageR\astorage\"\x9a\x01\n" +
+	"\astorage\x18\r \x03(\v2\x19.shoplake.v1.LayerStorageR\astorage\x12\x1b\n" +
+	"\ttrace_url\x18\x0e \x01(\tR\btraceUrl\"\x9a\x01\n" +
 	"\n" +
 	"FlowHealth\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12\x19\n" +

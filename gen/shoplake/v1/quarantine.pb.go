@@ -42,8 +42,11 @@ type QuarantinedRow struct {
 	// runs/{ulid}
 	Run             string `protobuf:"bytes,8,opt,name=run,proto3" json:"run,omitempty"`
 	ContractVersion string `protobuf:"bytes,9,opt,name=contract_version,json=contractVersion,proto3" json:"contract_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The columns of the file in their order, as its header names them, so that the cells of `raw` can be told apart. Only in
+	// GetQuarantinedRow; empty where the file is gone or changed, or each row names its own columns (NDJSON, Parquet).
+	Columns       []string `protobuf:"bytes,10,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QuarantinedRow) Reset() {
@@ -137,6 +140,13 @@ func (x *QuarantinedRow) GetContractVersion() string {
 		return x.ContractVersion
 	}
 	return ""
+}
+
+func (x *QuarantinedRow) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
 }
 
 type ListQuarantinedRowsRequest struct {
@@ -373,6 +383,7 @@ type SummarizeQuarantineResponse struct {
 	Rules         []*RuleCount           `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
 	Files         []*FileCount           `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
 	Rows          int64                  `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
+	Columns       []*ColumnCount         `protobuf:"bytes,4,rep,name=columns,proto3" json:"columns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -428,6 +439,66 @@ func (x *SummarizeQuarantineResponse) GetRows() int64 {
 	return 0
 }
 
+func (x *SummarizeQuarantineResponse) GetColumns() []*ColumnCount {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+// ColumnCount counts the rows that broke a rule of a column.
+type ColumnCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Column        string                 `protobuf:"bytes,1,opt,name=column,proto3" json:"column,omitempty"`
+	Rows          int64                  `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ColumnCount) Reset() {
+	*x = ColumnCount{}
+	mi := &file_shoplake_v1_quarantine_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ColumnCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ColumnCount) ProtoMessage() {}
+
+func (x *ColumnCount) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_quarantine_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ColumnCount.ProtoReflect.Descriptor instead.
+func (*ColumnCount) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_quarantine_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ColumnCount) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *ColumnCount) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
 type RuleCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Rule  string                 `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
@@ -439,7 +510,7 @@ type RuleCount struct {
 
 func (x *RuleCount) Reset() {
 	*x = RuleCount{}
-	mi := &file_shoplake_v1_quarantine_proto_msgTypes[6]
+	mi := &file_shoplake_v1_quarantine_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +522,7 @@ func (x *RuleCount) String() string {
 func (*RuleCount) ProtoMessage() {}
 
 func (x *RuleCount) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_quarantine_proto_msgTypes[6]
+	mi := &file_shoplake_v1_quarantine_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +535,7 @@ func (x *RuleCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCount.ProtoReflect.Descriptor instead.
 func (*RuleCount) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_quarantine_proto_rawDescGZIP(), []int{6}
+	return file_shoplake_v1_quarantine_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RuleCount) GetRule() string {
@@ -491,7 +562,7 @@ type FileCount struct {
 
 func (x *FileCount) Reset() {
 	*x = FileCount{}
-	mi := &file_shoplake_v1_quarantine_proto_msgTypes[7]
+	mi := &file_shoplake_v1_quarantine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +574,7 @@ func (x *FileCount) String() string {
 func (*FileCount) ProtoMessage() {}
 
 func (x *FileCount) ProtoReflect() protoreflect.Message {
-	mi := &file_shoplake_v1_quarantine_proto_msgTypes[7]
+	mi := &file_shoplake_v1_quarantine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +587,7 @@ func (x *FileCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileCount.ProtoReflect.Descriptor instead.
 func (*FileCount) Descriptor() ([]byte, []int) {
-	return file_shoplake_v1_quarantine_proto_rawDescGZIP(), []int{7}
+	return file_shoplake_v1_quarantine_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FileCount) GetSourceFile() string {
@@ -537,7 +608,7 @@ var File_shoplake_v1_quarantine_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_quarantine_proto_rawDesc = "" +
 	"\n" +
-	"\x1cshoplake/v1/quarantine.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x02\n" +
+	"\x1cshoplake/v1/quarantine.proto\x12\vshoplake.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x02\n" +
 	"\x0eQuarantinedRow\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\vsource_file\x18\x02 \x01(\tR\n" +
@@ -550,7 +621,9 @@ const file_shoplake_v1_quarantine_proto_rawDesc = "" +
 	"\vingest_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"ingestTime\x12\x10\n" +
 	"\x03run\x18\b \x01(\tR\x03run\x12)\n" +
-	"\x10contract_version\x18\t \x01(\tR\x0fcontractVersion\"\xed\x01\n" +
+	"\x10contract_version\x18\t \x01(\tR\x0fcontractVersion\x12\x18\n" +
+	"\acolumns\x18\n" +
+	" \x03(\tR\acolumns\"\xed\x01\n" +
 	"\x1aListQuarantinedRowsRequest\x12>\n" +
 	"\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^sources/[a-z_][a-z0-9_]{0,62}$R\x06parent\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -568,11 +641,15 @@ const file_shoplake_v1_quarantine_proto_rawDesc = "" +
 	"\x18GetQuarantinedRowRequest\x12W\n" +
 	"\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^sources/[a-z_][a-z0-9_]{0,62}/quarantinedRows/[0-9a-f]{32}$R\x04name\"\\\n" +
 	"\x1aSummarizeQuarantineRequest\x12>\n" +
-	"\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^sources/[a-z_][a-z0-9_]{0,62}$R\x06parent\"\x8d\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^sources/[a-z_][a-z0-9_]{0,62}$R\x06parent\"\xc1\x01\n" +
 	"\x1bSummarizeQuarantineResponse\x12,\n" +
 	"\x05rules\x18\x01 \x03(\v2\x16.shoplake.v1.RuleCountR\x05rules\x12,\n" +
 	"\x05files\x18\x02 \x03(\v2\x16.shoplake.v1.FileCountR\x05files\x12\x12\n" +
-	"\x04rows\x18\x03 \x01(\x03R\x04rows\"3\n" +
+	"\x04rows\x18\x03 \x01(\x03R\x04rows\x122\n" +
+	"\acolumns\x18\x04 \x03(\v2\x18.shoplake.v1.ColumnCountR\acolumns\"9\n" +
+	"\vColumnCount\x12\x16\n" +
+	"\x06column\x18\x01 \x01(\tR\x06column\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\"3\n" +
 	"\tRuleCount\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x03R\x04rows\"@\n" +
@@ -598,7 +675,7 @@ func file_shoplake_v1_quarantine_proto_rawDescGZIP() []byte {
 	return file_shoplake_v1_quarantine_proto_rawDescData
 }
 
-var file_shoplake_v1_quarantine_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_shoplake_v1_quarantine_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_shoplake_v1_quarantine_proto_goTypes = []any{
 	(*QuarantinedRow)(nil),              // 0: shoplake.v1.QuarantinedRow
 	(*ListQuarantinedRowsRequest)(nil),  // 1: shoplake.v1.ListQuarantinedRowsRequest
@@ -606,26 +683,28 @@ var file_shoplake_v1_quarantine_proto_goTypes = []any{
 	(*GetQuarantinedRowRequest)(nil),    // 3: shoplake.v1.GetQuarantinedRowRequest
 	(*SummarizeQuarantineRequest)(nil),  // 4: shoplake.v1.SummarizeQuarantineRequest
 	(*SummarizeQuarantineResponse)(nil), // 5: shoplake.v1.SummarizeQuarantineResponse
-	(*RuleCount)(nil),                   // 6: shoplake.v1.RuleCount
-	(*FileCount)(nil),                   // 7: shoplake.v1.FileCount
-	(*timestamppb.Timestamp)(nil),       // 8: google.protobuf.Timestamp
+	(*ColumnCount)(nil),                 // 6: shoplake.v1.ColumnCount
+	(*RuleCount)(nil),                   // 7: shoplake.v1.RuleCount
+	(*FileCount)(nil),                   // 8: shoplake.v1.FileCount
+	(*timestamppb.Timestamp)(nil),       // 9: google.protobuf.Timestamp
 }
 var file_shoplake_v1_quarantine_proto_depIdxs = []int32{
-	8, // 0: shoplake.v1.QuarantinedRow.ingest_time:type_name -> google.protobuf.Timestamp
+	9, // 0: shoplake.v1.QuarantinedRow.ingest_time:type_name -> google.protobuf.Timestamp
 	0, // 1: shoplake.v1.ListQuarantinedRowsResponse.quarantined_rows:type_name -> shoplake.v1.QuarantinedRow
-	6, // 2: shoplake.v1.SummarizeQuarantineResponse.rules:type_name -> shoplake.v1.RuleCount
-	7, // 3: shoplake.v1.SummarizeQuarantineResponse.files:type_name -> shoplake.v1.FileCount
-	1, // 4: shoplake.v1.QuarantineService.ListQuarantinedRows:input_type -> shoplake.v1.ListQuarantinedRowsRequest
-	3, // 5: shoplake.v1.QuarantineService.GetQuarantinedRow:input_type -> shoplake.v1.GetQuarantinedRowRequest
-	4, // 6: shoplake.v1.QuarantineService.SummarizeQuarantine:input_type -> shoplake.v1.SummarizeQuarantineRequest
-	2, // 7: shoplake.v1.QuarantineService.ListQuarantinedRows:output_type -> shoplake.v1.ListQuarantinedRowsResponse
-	0, // 8: shoplake.v1.QuarantineService.GetQuarantinedRow:output_type -> shoplake.v1.QuarantinedRow
-	5, // 9: shoplake.v1.QuarantineService.SummarizeQuarantine:output_type -> shoplake.v1.SummarizeQuarantineResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 2: shoplake.v1.SummarizeQuarantineResponse.rules:type_name -> shoplake.v1.RuleCount
+	8, // 3: shoplake.v1.SummarizeQuarantineResponse.files:type_name -> shoplake.v1.FileCount
+	6, // 4: shoplake.v1.SummarizeQuarantineResponse.columns:type_name -> shoplake.v1.ColumnCount
+	1, // 5: shoplake.v1.QuarantineService.ListQuarantinedRows:input_type -> shoplake.v1.ListQuarantinedRowsRequest
+	3, // 6: shoplake.v1.QuarantineService.GetQuarantinedRow:input_type -> shoplake.v1.GetQuarantinedRowRequest
+	4, // 7: shoplake.v1.QuarantineService.SummarizeQuarantine:input_type -> shoplake.v1.SummarizeQuarantineRequest
+	2, // 8: shoplake.v1.QuarantineService.ListQuarantinedRows:output_type -> shoplake.v1.ListQuarantinedRowsResponse
+	0, // 9: shoplake.v1.QuarantineService.GetQuarantinedRow:output_type -> shoplake.v1.QuarantinedRow
+	5, // 10: shoplake.v1.QuarantineService.SummarizeQuarantine:output_type -> shoplake.v1.SummarizeQuarantineResponse
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_quarantine_proto_init() }
@@ -639,7 +718,7 @@ func file_shoplake_v1_quarantine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_quarantine_proto_rawDesc), len(file_shoplake_v1_quarantine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

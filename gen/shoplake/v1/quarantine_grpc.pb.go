@@ -32,7 +32,7 @@ const (
 type QuarantineServiceClient interface {
 	ListQuarantinedRows(ctx context.Context, in *ListQuarantinedRowsRequest, opts ...grpc.CallOption) (*ListQuarantinedRowsResponse, error)
 	GetQuarantinedRow(ctx context.Context, in *GetQuarantinedRowRequest, opts ...grpc.CallOption) (*QuarantinedRow, error)
-	// SummarizeQuarantine counts rows by rule and file.
+	// SummarizeQuarantine counts rows by rule, column and file.
 	SummarizeQuarantine(ctx context.Context, in *SummarizeQuarantineRequest, opts ...grpc.CallOption) (*SummarizeQuarantineResponse, error)
 }
 
@@ -82,7 +82,7 @@ func (c *quarantineServiceClient) SummarizeQuarantine(ctx context.Context, in *S
 type QuarantineServiceServer interface {
 	ListQuarantinedRows(context.Context, *ListQuarantinedRowsRequest) (*ListQuarantinedRowsResponse, error)
 	GetQuarantinedRow(context.Context, *GetQuarantinedRowRequest) (*QuarantinedRow, error)
-	// SummarizeQuarantine counts rows by rule and file.
+	// SummarizeQuarantine counts rows by rule, column and file.
 	SummarizeQuarantine(context.Context, *SummarizeQuarantineRequest) (*SummarizeQuarantineResponse, error)
 	mustEmbedUnimplementedQuarantineServiceServer()
 }

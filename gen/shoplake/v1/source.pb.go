@@ -661,6 +661,232 @@ func (x *ListFilesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Ingest is what a run read of a source: rows_read = rows_bronze + rows_quarantined.
+type Ingest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// sources/{source}
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// runs/{ulid}
+	Run        string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	IngestTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=ingest_time,json=ingestTime,proto3" json:"ingest_time,omitempty"`
+	Files      int32                  `protobuf:"varint,4,opt,name=files,proto3" json:"files,omitempty"`
+	// Files that could not be read as a whole.
+	FilesUnreadable int32 `protobuf:"varint,5,opt,name=files_unreadable,json=filesUnreadable,proto3" json:"files_unreadable,omitempty"`
+	RowsRead        int64 `protobuf:"varint,6,opt,name=rows_read,json=rowsRead,proto3" json:"rows_read,omitempty"`
+	RowsBronze      int64 `protobuf:"varint,7,opt,name=rows_bronze,json=rowsBronze,proto3" json:"rows_bronze,omitempty"`
+	RowsQuarantined int64 `protobuf:"varint,8,opt,name=rows_quarantined,json=rowsQuarantined,proto3" json:"rows_quarantined,omitempty"`
+	SizeBytes       int64 `protobuf:"varint,9,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Ingest) Reset() {
+	*x = Ingest{}
+	mi := &file_shoplake_v1_source_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ingest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ingest) ProtoMessage() {}
+
+func (x *Ingest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_source_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ingest.ProtoReflect.Descriptor instead.
+func (*Ingest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_source_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Ingest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Ingest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *Ingest) GetIngestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IngestTime
+	}
+	return nil
+}
+
+func (x *Ingest) GetFiles() int32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *Ingest) GetFilesUnreadable() int32 {
+	if x != nil {
+		return x.FilesUnreadable
+	}
+	return 0
+}
+
+func (x *Ingest) GetRowsRead() int64 {
+	if x != nil {
+		return x.RowsRead
+	}
+	return 0
+}
+
+func (x *Ingest) GetRowsBronze() int64 {
+	if x != nil {
+		return x.RowsBronze
+	}
+	return 0
+}
+
+func (x *Ingest) GetRowsQuarantined() int64 {
+	if x != nil {
+		return x.RowsQuarantined
+	}
+	return 0
+}
+
+func (x *Ingest) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+type ListIngestsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// sources/{source}, or sources/- for all
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// At most 1,000; 50 where 0.
+	PageSize      int32  `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIngestsRequest) Reset() {
+	*x = ListIngestsRequest{}
+	mi := &file_shoplake_v1_source_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIngestsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIngestsRequest) ProtoMessage() {}
+
+func (x *ListIngestsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_source_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIngestsRequest.ProtoReflect.Descriptor instead.
+func (*ListIngestsRequest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_source_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListIngestsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListIngestsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListIngestsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListIngestsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ingests       []*Ingest              `protobuf:"bytes,1,rep,name=ingests,proto3" json:"ingests,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIngestsResponse) Reset() {
+	*x = ListIngestsResponse{}
+	mi := &file_shoplake_v1_source_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIngestsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIngestsResponse) ProtoMessage() {}
+
+func (x *ListIngestsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_source_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIngestsResponse.ProtoReflect.Descriptor instead.
+func (*ListIngestsResponse) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_source_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListIngestsResponse) GetIngests() []*Ingest {
+	if x != nil {
+		return x.Ingests
+	}
+	return nil
+}
+
+func (x *ListIngestsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_shoplake_v1_source_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_source_proto_rawDesc = "" +
@@ -715,6 +941,28 @@ const file_shoplake_v1_source_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"d\n" +
 	"\x11ListFilesResponse\x12'\n" +
 	"\x05files\x18\x01 \x03(\v2\x11.shoplake.v1.FileR\x05files\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb8\x02\n" +
+	"\x06Ingest\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\x12;\n" +
+	"\vingest_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"ingestTime\x12\x14\n" +
+	"\x05files\x18\x04 \x01(\x05R\x05files\x12)\n" +
+	"\x10files_unreadable\x18\x05 \x01(\x05R\x0ffilesUnreadable\x12\x1b\n" +
+	"\trows_read\x18\x06 \x01(\x03R\browsRead\x12\x1f\n" +
+	"\vrows_bronze\x18\a \x01(\x03R\n" +
+	"rowsBronze\x12)\n" +
+	"\x10rows_quarantined\x18\b \x01(\x03R\x0frowsQuarantined\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\t \x01(\x03R\tsizeBytes\"\xa0\x01\n" +
+	"\x12ListIngestsRequest\x12B\n" +
+	"\x06parent\x18\x01 \x01(\tB*\xbaH'r%2#^sources/(-|[a-z_][a-z0-9_]{0,62})$R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"l\n" +
+	"\x13ListIngestsResponse\x12-\n" +
+	"\aingests\x18\x01 \x03(\v2\x13.shoplake.v1.IngestR\aingests\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x9c\x01\n" +
 	"\tFileState\x12\x1a\n" +
 	"\x16FILE_STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
@@ -722,11 +970,12 @@ const file_shoplake_v1_source_proto_rawDesc = "" +
 	"\x13FILE_STATE_INGESTED\x10\x02\x12\x19\n" +
 	"\x15FILE_STATE_UNREADABLE\x10\x03\x12\x16\n" +
 	"\x12FILE_STATE_CHANGED\x10\x04\x12\x13\n" +
-	"\x0fFILE_STATE_GONE\x10\x052\xee\x01\n" +
+	"\x0fFILE_STATE_GONE\x10\x052\xc0\x02\n" +
 	"\rSourceService\x12P\n" +
 	"\vListSources\x12\x1f.shoplake.v1.ListSourcesRequest\x1a .shoplake.v1.ListSourcesResponse\x12?\n" +
 	"\tGetSource\x12\x1d.shoplake.v1.GetSourceRequest\x1a\x13.shoplake.v1.Source\x12J\n" +
-	"\tListFiles\x12\x1d.shoplake.v1.ListFilesRequest\x1a\x1e.shoplake.v1.ListFilesResponseB\xa4\x01\n" +
+	"\tListFiles\x12\x1d.shoplake.v1.ListFilesRequest\x1a\x1e.shoplake.v1.ListFilesResponse\x12P\n" +
+	"\vListIngests\x12\x1f.shoplake.v1.ListIngestsRequest\x1a .shoplake.v1.ListIngestsResponseB\xa4\x01\n" +
 	"\x0fcom.shoplake.v1B\vSourceProtoP\x01Z7github.com/shoplake/shoplake/gen/shoplake/v1;shoplakev1\xa2\x02\x03SXX\xaa\x02\vShoplake.V1\xca\x02\vShoplake\\V1\xe2\x02\x17Shoplake\\V1\\GPBMetadata\xea\x02\fShoplake::V1b\x06proto3"
 
 var (
@@ -742,7 +991,7 @@ func file_shoplake_v1_source_proto_rawDescGZIP() []byte {
 }
 
 var file_shoplake_v1_source_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_shoplake_v1_source_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_shoplake_v1_source_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_shoplake_v1_source_proto_goTypes = []any{
 	(FileState)(0),                // 0: shoplake.v1.FileState
 	(*Source)(nil),                // 1: shoplake.v1.Source
@@ -753,25 +1002,32 @@ var file_shoplake_v1_source_proto_goTypes = []any{
 	(*GetSourceRequest)(nil),      // 6: shoplake.v1.GetSourceRequest
 	(*ListFilesRequest)(nil),      // 7: shoplake.v1.ListFilesRequest
 	(*ListFilesResponse)(nil),     // 8: shoplake.v1.ListFilesResponse
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Ingest)(nil),                // 9: shoplake.v1.Ingest
+	(*ListIngestsRequest)(nil),    // 10: shoplake.v1.ListIngestsRequest
+	(*ListIngestsResponse)(nil),   // 11: shoplake.v1.ListIngestsResponse
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_shoplake_v1_source_proto_depIdxs = []int32{
-	2, // 0: shoplake.v1.Source.columns:type_name -> shoplake.v1.SourceColumn
-	0, // 1: shoplake.v1.File.state:type_name -> shoplake.v1.FileState
-	9, // 2: shoplake.v1.File.ingest_time:type_name -> google.protobuf.Timestamp
-	1, // 3: shoplake.v1.ListSourcesResponse.sources:type_name -> shoplake.v1.Source
-	3, // 4: shoplake.v1.ListFilesResponse.files:type_name -> shoplake.v1.File
-	4, // 5: shoplake.v1.SourceService.ListSources:input_type -> shoplake.v1.ListSourcesRequest
-	6, // 6: shoplake.v1.SourceService.GetSource:input_type -> shoplake.v1.GetSourceRequest
-	7, // 7: shoplake.v1.SourceService.ListFiles:input_type -> shoplake.v1.ListFilesRequest
-	5, // 8: shoplake.v1.SourceService.ListSources:output_type -> shoplake.v1.ListSourcesResponse
-	1, // 9: shoplake.v1.SourceService.GetSource:output_type -> shoplake.v1.Source
-	8, // 10: shoplake.v1.SourceService.ListFiles:output_type -> shoplake.v1.ListFilesResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2,  // 0: shoplake.v1.Source.columns:type_name -> shoplake.v1.SourceColumn
+	0,  // 1: shoplake.v1.File.state:type_name -> shoplake.v1.FileState
+	12, // 2: shoplake.v1.File.ingest_time:type_name -> google.protobuf.Timestamp
+	1,  // 3: shoplake.v1.ListSourcesResponse.sources:type_name -> shoplake.v1.Source
+	3,  // 4: shoplake.v1.ListFilesResponse.files:type_name -> shoplake.v1.File
+	12, // 5: shoplake.v1.Ingest.ingest_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: shoplake.v1.ListIngestsResponse.ingests:type_name -> shoplake.v1.Ingest
+	4,  // 7: shoplake.v1.SourceService.ListSources:input_type -> shoplake.v1.ListSourcesRequest
+	6,  // 8: shoplake.v1.SourceService.GetSource:input_type -> shoplake.v1.GetSourceRequest
+	7,  // 9: shoplake.v1.SourceService.ListFiles:input_type -> shoplake.v1.ListFilesRequest
+	10, // 10: shoplake.v1.SourceService.ListIngests:input_type -> shoplake.v1.ListIngestsRequest
+	5,  // 11: shoplake.v1.SourceService.ListSources:output_type -> shoplake.v1.ListSourcesResponse
+	1,  // 12: shoplake.v1.SourceService.GetSource:output_type -> shoplake.v1.Source
+	8,  // 13: shoplake.v1.SourceService.ListFiles:output_type -> shoplake.v1.ListFilesResponse
+	11, // 14: shoplake.v1.SourceService.ListIngests:output_type -> shoplake.v1.ListIngestsResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_source_proto_init() }
@@ -785,7 +1041,7 @@ func file_shoplake_v1_source_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_source_proto_rawDesc), len(file_shoplake_v1_source_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	SourceService_ListSources_FullMethodName = "/shoplake.v1.SourceService/ListSources"
 	SourceService_GetSource_FullMethodName   = "/shoplake.v1.SourceService/GetSource"
 	SourceService_ListFiles_FullMethodName   = "/shoplake.v1.SourceService/ListFiles"
+	SourceService_ListIngests_FullMethodName = "/shoplake.v1.SourceService/ListIngests"
 )
 
 // SourceServiceClient is the client API for SourceService service.
@@ -34,6 +35,8 @@ type SourceServiceClient interface {
 	GetSource(ctx context.Context, in *GetSourceRequest, opts ...grpc.CallOption) (*Source, error)
 	// ListFiles returns the files of a source and the fate of each.
 	ListFiles(ctx context.Context, in *ListFilesRequest, opts ...grpc.CallOption) (*ListFilesResponse, error)
+	// ListIngests returns what each run read of each source, the newest first.
+	ListIngests(ctx context.Context, in *ListIngestsRequest, opts ...grpc.CallOption) (*ListIngestsResponse, error)
 }
 
 type sourceServiceClient struct {
@@ -74,6 +77,16 @@ func (c *sourceServiceClient) ListFiles(ctx context.Context, in *ListFilesReques
 	return out, nil
 }
 
+func (c *sourceServiceClient) ListIngests(ctx context.Context, in *ListIngestsRequest, opts ...grpc.CallOption) (*ListIngestsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIngestsResponse)
+	err := c.cc.Invoke(ctx, SourceService_ListIngests_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SourceServiceServer is the server API for SourceService service.
 // All implementations must embed UnimplementedSourceServiceServer
 // for forward compatibility.
@@ -84,6 +97,8 @@ type SourceServiceServer interface {
 	GetSource(context.Context, *GetSourceRequest) (*Source, error)
 	// ListFiles returns the files of a source and the fate of each.
 	ListFiles(context.Context, *ListFilesRequest) (*ListFilesResponse, error)
+	// ListIngests returns what each run read of each source, the newest first.
+	ListIngests(context.Context, *ListIngestsRequest) (*ListIngestsResponse, error)
 	mustEmbedUnimplementedSourceServiceServer()
 }
 
@@ -102,6 +117,9 @@ func (UnimplementedSourceServiceServer) GetSource(context.Context, *GetSourceReq
 }
 func (UnimplementedSourceServiceServer) ListFiles(context.Context, *ListFilesRequest) (*ListFilesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListFiles not implemented")
+}
+func (UnimplementedSourceServiceServer) ListIngests(context.Context, *ListIngestsRequest) (*ListIngestsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListIngests not implemented")
 }
 func (UnimplementedSourceServiceServer) mustEmbedUnimplementedSourceServiceServer() {}
 func (UnimplementedSourceServiceServer) testEmbeddedByValue()                       {}
@@ -178,6 +196,24 @@ func _SourceService_ListFiles_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SourceService_ListIngests_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListIngestsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SourceServiceServer).ListIngests(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SourceService_ListIngests_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SourceServiceServer).ListIngests(ctx, req.(*ListIngestsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SourceService_ServiceDesc is the grpc.ServiceDesc for SourceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -196,6 +232,10 @@ var SourceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListFiles",
 			Handler:    _SourceService_ListFiles_Handler,
+		},
+		{
+			MethodName: "ListIngests",
+			Handler:    _SourceService_ListIngests_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

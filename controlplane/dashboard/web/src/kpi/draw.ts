@@ -1,6 +1,6 @@
 // KPIs as options of ECharts. Numbers become floats here, for the height of a line only; what is written is the text.
 import type { Column } from "../gen/shoplake/v1/common_pb";
-import { type Cell, cell, day, label, percent, weekday } from "../lib/format";
+import { type Cell, cell, day, label, weekday } from "../lib/format";
 import { axisStyle, base, colour, type Option, seriesColours, tip, tooltipStyle } from "../parts/chart";
 import type { Row } from "../parts/ResultTable.svelte";
 import { bySeries, dateColumn, type Line, nameOf } from "./model";
@@ -46,11 +46,10 @@ export function lineOption(input: LineInput): Option {
   }
   return {
     ...base(),
-    aria: { enabled: false },
     grid: { left: 8, right: 14, top: 34, bottom: days.length > 14 ? 46 : 10, containLabel: true },
     legend: {
       left: 0, top: 0, icon: "roundRect", itemWidth: 14, itemHeight: 4, textStyle: { color: colour("muted") }, inactiveColor: colour("line-strong"),
-      selected: Object.fromEntries(input.hidden.map((name) => [name, false])), type: "scroll",
+      selected: Object.fromEntries(input.hidden.map((name) => [name, false])),
     },
     xAxis: { type: "category", boundaryGap: false, data: days, ...axisStyle(), axisLabel: { ...axisStyle().axisLabel, formatter: (d: string) => (when ? day(d, true) : d) } },
     yAxis: { type: "value", ...axisStyle(true), axisLine: { show: false }, axisLabel: { color: colour("muted"), fontSize: 11, formatter: (v: number) => cell(metric, v, currency, true) } },
@@ -82,22 +81,6 @@ export function barOption(columns: Column[], rows: Row[], metric: Column, curren
     series: [{
       type: "bar", barMaxWidth: 24, data: rows.map((r) => float(r[metric.name])).reverse(), itemStyle: { borderRadius: 3 },
       label: { show: true, position: "right", color: colour("text"), formatter: (p: { dataIndex: number }) => cell(metric, rows[rows.length - 1 - p.dataIndex]?.[metric.name], currency) },
-    }],
-  };
-}
-
-export function heatmapOption(across: string[], down: string[], cells: (number | null)[][], metric: Column): Option {
-  const data = cells.flatMap((line, y) => line.map((v, x) => [x, y, v ?? "-"]));
-  const known = cells.flat().filter((v) => v !== null);
-  return {
-    ...base(),
-    grid: { left: 12, right: 12, top: 48, bottom: 12, containLabel: true },
-    xAxis: { type: "category", data: across, position: "top", ...axisStyle() },
-    yAxis: { type: "category", data: down, inverse: true, ...axisStyle() },
-    visualMap: { show: false, min: 0, max: Math.max(0.0001, ...known), inRange: { color: [colour("accent-soft"), colour("accent")] } },
-    series: [{
-      type: "heatmap", data,
-      label: { show: true, fontSize: 10, color: colour("text"), formatter: (p: { data: (number | string)[] }) => (p.data[2] === "-" ? "" : metric.unit ? percent(p.data[2] as number, 0) : String(p.data[2])) },
     }],
   };
 }

@@ -1,6 +1,8 @@
 // A result as a grid: the first text goes down, the first rank or number without a unit goes across.
 import { type Column, ColumnType } from "../gen/shoplake/v1/common_pb";
-import { cell, label, numeric } from "../lib/format";
+import { cell, isRatio, label, numeric, percent } from "../lib/format";
+import { dark } from "../lib/settings.svelte";
+import { colour } from "../parts/chart";
 import type { Row } from "../parts/ResultTable.svelte";
 
 export interface Grid {
@@ -36,4 +38,52 @@ export function gridOf(columns: Column[], rows: Row[], metric: Column, currency:
     };
   }
   return { down, size, rows: names, sizes, across, cells };
+}
+
+/** The value that has the strongest colour. Where a line begins with the whole (a cohort's first month), that one does not count. */
+export function highest(grid: Grid): number {
+  return Math.max(1e-12, ...grid.cells.flat().map((c) => (c && (c.x !== 0 || !grid.size) ? (c.value ?? 0) : 0)));
+}
+
+/** How a cell looks. Past the middle the text turns, so that it can be read on its cell. */
+export function look(share: number, onDark: boolean): { background: string; color: string } {
+  const part = Math.min(1, Math.max(0, share));
+  if (onDark) return { background: `hsl(199 60% ${12 + part * 40}%)`, color: part > 0.55 ? "#06141b" : "#e6edf3" };
+  return { background: `hsl(199 ${45 + part * 35}% ${96 - part * 66}%)`, color: part > 0.5 ? "#ffffff" : "#14202b" };
+}
+
+export const written = (metric: Column, text: string, currency: string) => (isRatio(metric) ? percent(text, 0) : cell(metric, text, currency, true));
+
+/** The grid as a picture. */
+export function gridPicture(grid: Grid, title: string, metric: Column, currency: string): string {
+  const [left, top, wide, high] = [130, 80, 62, 32];
+  const canvas = document.createElement("canvas");
+  canvas.width = 2 * Math.max(560, left + grid.across.length * wide + 20);
+  canvas.height = 2 * (top + grid.rows.length * high + 20);
+  const c = canvas.getContext("2d");
+  if (!c) return "";
+  const font = getComputedStyle(document.body).fontFamily;
+  c.scale(2, 2);
+  c.fillStyle = colour("sheet");
+  c.fillRect(0, 0, canvas.width, canvas.height);
+  c.fillStyle = colour("text");
+  c.font = `600 15px ${font}`;
+  c.fillText(title, 14, 28);
+  c.font = `12px ${font}`;
+  c.textBaseline = "middle";
+  grid.rows.forEach((row, y) => c.fillText(row, 14, top + y * high + high / 2));
+  c.textAlign = "center";
+  grid.across.forEach((name, x) => c.fillText(name, left + x * wide + wide / 2, top - 14));
+  const most = highest(grid);
+  grid.cells.forEach((line, y) =>
+    line.forEach((cell, x) => {
+      if (!cell || cell.value === null) return;
+      const l = look(cell.value / most, dark());
+      c.fillStyle = l.background;
+      c.fillRect(left + x * wide + 1, top + y * high + 1, wide - 2, high - 2);
+      c.fillStyle = l.color;
+      c.fillText(written(metric, cell.text, currency), left + x * wide + wide / 2, top + y * high + high / 2);
+    }),
+  );
+  return canvas.toDataURL("image/png");
 }

@@ -89,7 +89,7 @@ export function dimensions(kpis: Kpi[]): { name: string; from: Kpi }[] {
 
 export const takes = (kpi: Kpi, parameter: string) => kpi.parameters.some((p) => p.name === parameter);
 
-const widths: Record<string, number> = { line: 8, bar: 4, funnel: 4, heatmap: 6, table: 6 };
+const widths: Record<string, number> = { line: 8, bar: 4, funnel: 4, heatmap: 5, table: 7 };
 const order = ["line", "bar", "funnel", "heatmap", "table"];
 
 /** Which KPIs stand where: rows of twelve columns, the last of a row as wide as what is left. */

@@ -62,13 +62,14 @@ export function bytes(value: bigint | number): string {
     n /= 1000;
     i++;
   }
-  return digits({ style: "unit", unit: units[i], unitDisplay: "short", maximumFractionDigits: n < 10 && i > 0 ? 1 : 0 }, n);
+  return digits({ style: "unit", unit: units[i], unitDisplay: i === 0 ? "long" : "short", maximumFractionDigits: n < 10 && i > 0 ? 1 : 0 }, n);
 }
 
 const dateFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 const shortDateFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
 const weekdayFormat = new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", year: "numeric", timeZone: "UTC" });
 const timeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const briefFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const clockFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const relativeFormat = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
@@ -96,6 +97,11 @@ export function date(at: Timestamp | undefined): Date | undefined {
 export function time(at: Timestamp | Date | undefined): string {
   if (!at) return "";
   return timeFormat.format(at instanceof Date ? at : timestampDate(at));
+}
+
+/** A time in few letters, for narrow tables. */
+export function brief(at: Timestamp | undefined): string {
+  return at ? briefFormat.format(timestampDate(at)) : "";
 }
 
 export function clock(at: Timestamp | Date | undefined): string {

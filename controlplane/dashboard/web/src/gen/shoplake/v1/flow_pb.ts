@@ -4,13 +4,17 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { RunState } from "./run_pb";
+import { file_shoplake_v1_run } from "./run_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file shoplake/v1/flow.proto.
  */
 export const file_shoplake_v1_flow: GenFile = /*@__PURE__*/
-  fileDesc("ChZzaG9wbGFrZS92MS9mbG93LnByb3RvEgtzaG9wbGFrZS52MSJICgRGbG93EgwKBG5hbWUYASABKAkSDQoFdGl0bGUYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSDgoGdGFibGVzGAQgAygJIjEKCUZsb3dHcmFwaBIkCgVub2RlcxgBIAMoCzIVLnNob3BsYWtlLnYxLkZsb3dOb2RlIikKCEZsb3dOb2RlEg0KBXRhYmxlGAEgASgJEg4KBmlucHV0cxgCIAMoCSI5ChBMaXN0Rmxvd3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIk4KEUxpc3RGbG93c1Jlc3BvbnNlEiAKBWZsb3dzGAEgAygLMhEuc2hvcGxha2UudjEuRmxvdxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiHgoOR2V0Rmxvd1JlcXVlc3QSDAoEbmFtZRgBIAEoCSIjChNHZXRGbG93R3JhcGhSZXF1ZXN0EgwKBG5hbWUYASABKAky3gEKC0Zsb3dTZXJ2aWNlEkoKCUxpc3RGbG93cxIdLnNob3BsYWtlLnYxLkxpc3RGbG93c1JlcXVlc3QaHi5zaG9wbGFrZS52MS5MaXN0Rmxvd3NSZXNwb25zZRI5CgdHZXRGbG93Ehsuc2hvcGxha2UudjEuR2V0Rmxvd1JlcXVlc3QaES5zaG9wbGFrZS52MS5GbG93EkgKDEdldEZsb3dHcmFwaBIgLnNob3BsYWtlLnYxLkdldEZsb3dHcmFwaFJlcXVlc3QaFi5zaG9wbGFrZS52MS5GbG93R3JhcGhiBnByb3RvMw");
+  fileDesc("ChZzaG9wbGFrZS92MS9mbG93LnByb3RvEgtzaG9wbGFrZS52MSKkAgoERmxvdxIMCgRuYW1lGAEgASgJEg0KBXRpdGxlGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEg4KBnRhYmxlcxgEIAMoCRIrCghzY2hlZHVsZRgFIAEoCzIZLnNob3BsYWtlLnYxLkZsb3dTY2hlZHVsZRIUCgxmaWxlX3NvdXJjZXMYBiADKAkSDQoFYWZ0ZXIYByADKAkSDgoGcGF1c2VkGAggASgIEjEKDW5leHRfcnVuX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKCGxhc3RfcnVuGAogASgLMhQuc2hvcGxha2UudjEuRmxvd1J1bhIPCgd3YWl0aW5nGAsgASgFEgwKBGxhdGUYDCABKAkikAEKDEZsb3dTY2hlZHVsZRIMCgRjcm9uGAEgASgJEhEKCXRpbWVfem9uZRgCIAEoCRISCgpzdGFydF9kYXRlGAMgASgJEhAKCGVuZF9kYXRlGAQgASgJEhAKCGNhdGNoX3VwGAUgASgJEhMKC2NvbmN1cnJlbmN5GAYgASgFEhIKCm9uX292ZXJsYXAYByABKAkimwEKB0Zsb3dSdW4SCwoDcnVuGAEgASgJEiQKBXN0YXRlGAIgASgOMhUuc2hvcGxha2UudjEuUnVuU3RhdGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIxCglGbG93R3JhcGgSJAoFbm9kZXMYASADKAsyFS5zaG9wbGFrZS52MS5GbG93Tm9kZSIpCghGbG93Tm9kZRINCgV0YWJsZRgBIAEoCRIOCgZpbnB1dHMYAiADKAkiOQoQTGlzdEZsb3dzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJOChFMaXN0Rmxvd3NSZXNwb25zZRIgCgVmbG93cxgBIAMoCzIRLnNob3BsYWtlLnYxLkZsb3cSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIh4KDkdldEZsb3dSZXF1ZXN0EgwKBG5hbWUYASABKAkiIwoTR2V0Rmxvd0dyYXBoUmVxdWVzdBIMCgRuYW1lGAEgASgJIiAKEFBhdXNlRmxvd1JlcXVlc3QSDAoEbmFtZRgBIAEoCSIhChFSZXN1bWVGbG93UmVxdWVzdBIMCgRuYW1lGAEgASgJMt4CCgtGbG93U2VydmljZRJKCglMaXN0Rmxvd3MSHS5zaG9wbGFrZS52MS5MaXN0Rmxvd3NSZXF1ZXN0Gh4uc2hvcGxha2UudjEuTGlzdEZsb3dzUmVzcG9uc2USOQoHR2V0RmxvdxIbLnNob3BsYWtlLnYxLkdldEZsb3dSZXF1ZXN0GhEuc2hvcGxha2UudjEuRmxvdxJICgxHZXRGbG93R3JhcGgSIC5zaG9wbGFrZS52MS5HZXRGbG93R3JhcGhSZXF1ZXN0GhYuc2hvcGxha2UudjEuRmxvd0dyYXBoEj0KCVBhdXNlRmxvdxIdLnNob3BsYWtlLnYxLlBhdXNlRmxvd1JlcXVlc3QaES5zaG9wbGFrZS52MS5GbG93Ej8KClJlc3VtZUZsb3cSHi5zaG9wbGFrZS52MS5SZXN1bWVGbG93UmVxdWVzdBoRLnNob3BsYWtlLnYxLkZsb3diBnByb3RvMw", [file_google_protobuf_timestamp, file_shoplake_v1_run]);
 
 /**
  * Flow is a named selection of tables.
@@ -41,6 +45,58 @@ export type Flow = Message<"shoplake.v1.Flow"> & {
    * @generated from field: repeated string tables = 4;
    */
   tables: string[];
+
+  /**
+   * At which times it runs; unset where at none.
+   *
+   * @generated from field: shoplake.v1.FlowSchedule schedule = 5;
+   */
+  schedule?: FlowSchedule | undefined;
+
+  /**
+   * sources/{source}: new files of these start it.
+   *
+   * @generated from field: repeated string file_sources = 6;
+   */
+  fileSources: string[];
+
+  /**
+   * flows/{flow}: it runs when a run of one of these has succeeded.
+   *
+   * @generated from field: repeated string after = 7;
+   */
+  after: string[];
+
+  /**
+   * @generated from field: bool paused = 8;
+   */
+  paused: boolean;
+
+  /**
+   * The next time of its schedule; unset where there is none, while it is paused, and where the server keeps no schedules.
+   *
+   * @generated from field: google.protobuf.Timestamp next_run_time = 9;
+   */
+  nextRunTime?: Timestamp | undefined;
+
+  /**
+   * @generated from field: shoplake.v1.FlowRun last_run = 10;
+   */
+  lastRun?: FlowRun | undefined;
+
+  /**
+   * How many runs wait to be submitted, for others to end or for a file.
+   *
+   * @generated from field: int32 waiting = 11;
+   */
+  waiting: number;
+
+  /**
+   * What its schedule waits for in vain; empty where it is not late.
+   *
+   * @generated from field: string late = 12;
+   */
+  late: string;
 };
 
 /**
@@ -49,6 +105,101 @@ export type Flow = Message<"shoplake.v1.Flow"> & {
  */
 export const FlowSchema: GenMessage<Flow> = /*@__PURE__*/
   messageDesc(file_shoplake_v1_flow, 0);
+
+/**
+ * FlowSchedule is what the pipeline says of the times of a flow.
+ *
+ * @generated from message shoplake.v1.FlowSchedule
+ */
+export type FlowSchedule = Message<"shoplake.v1.FlowSchedule"> & {
+  /**
+   * @generated from field: string cron = 1;
+   */
+  cron: string;
+
+  /**
+   * IANA name
+   *
+   * @generated from field: string time_zone = 2;
+   */
+  timeZone: string;
+
+  /**
+   * First local day, YYYY-MM-DD; empty where unbounded.
+   *
+   * @generated from field: string start_date = 3;
+   */
+  startDate: string;
+
+  /**
+   * The local day after the last, YYYY-MM-DD; empty where unbounded.
+   *
+   * @generated from field: string end_date = 4;
+   */
+  endDate: string;
+
+  /**
+   * all, latest or none
+   *
+   * @generated from field: string catch_up = 5;
+   */
+  catchUp: string;
+
+  /**
+   * @generated from field: int32 concurrency = 6;
+   */
+  concurrency: number;
+
+  /**
+   * queue, skip or cancel_running
+   *
+   * @generated from field: string on_overlap = 7;
+   */
+  onOverlap: string;
+};
+
+/**
+ * Describes the message shoplake.v1.FlowSchedule.
+ * Use `create(FlowScheduleSchema)` to create a new message.
+ */
+export const FlowScheduleSchema: GenMessage<FlowSchedule> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_flow, 1);
+
+/**
+ * FlowRun is the newest run of a flow.
+ *
+ * @generated from message shoplake.v1.FlowRun
+ */
+export type FlowRun = Message<"shoplake.v1.FlowRun"> & {
+  /**
+   * runs/{ulid}
+   *
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * @generated from field: shoplake.v1.RunState state = 2;
+   */
+  state: RunState;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp create_time = 3;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp end_time = 4;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message shoplake.v1.FlowRun.
+ * Use `create(FlowRunSchema)` to create a new message.
+ */
+export const FlowRunSchema: GenMessage<FlowRun> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_flow, 2);
 
 /**
  * FlowGraph is the flow as nodes (tables) and edges.
@@ -67,7 +218,7 @@ export type FlowGraph = Message<"shoplake.v1.FlowGraph"> & {
  * Use `create(FlowGraphSchema)` to create a new message.
  */
 export const FlowGraphSchema: GenMessage<FlowGraph> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_flow, 1);
+  messageDesc(file_shoplake_v1_flow, 3);
 
 /**
  * @generated from message shoplake.v1.FlowNode
@@ -93,7 +244,7 @@ export type FlowNode = Message<"shoplake.v1.FlowNode"> & {
  * Use `create(FlowNodeSchema)` to create a new message.
  */
 export const FlowNodeSchema: GenMessage<FlowNode> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_flow, 2);
+  messageDesc(file_shoplake_v1_flow, 4);
 
 /**
  * @generated from message shoplake.v1.ListFlowsRequest
@@ -115,7 +266,7 @@ export type ListFlowsRequest = Message<"shoplake.v1.ListFlowsRequest"> & {
  * Use `create(ListFlowsRequestSchema)` to create a new message.
  */
 export const ListFlowsRequestSchema: GenMessage<ListFlowsRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_flow, 3);
+  messageDesc(file_shoplake_v1_flow, 5);
 
 /**
  * @generated from message shoplake.v1.ListFlowsResponse
@@ -137,7 +288,7 @@ export type ListFlowsResponse = Message<"shoplake.v1.ListFlowsResponse"> & {
  * Use `create(ListFlowsResponseSchema)` to create a new message.
  */
 export const ListFlowsResponseSchema: GenMessage<ListFlowsResponse> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_flow, 4);
+  messageDesc(file_shoplake_v1_flow, 6);
 
 /**
  * @generated from message shoplake.v1.GetFlowRequest
@@ -154,7 +305,7 @@ export type GetFlowRequest = Message<"shoplake.v1.GetFlowRequest"> & {
  * Use `create(GetFlowRequestSchema)` to create a new message.
  */
 export const GetFlowRequestSchema: GenMessage<GetFlowRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_flow, 5);
+  messageDesc(file_shoplake_v1_flow, 7);
 
 /**
  * @generated from message shoplake.v1.GetFlowGraphRequest
@@ -171,10 +322,44 @@ export type GetFlowGraphRequest = Message<"shoplake.v1.GetFlowGraphRequest"> & {
  * Use `create(GetFlowGraphRequestSchema)` to create a new message.
  */
 export const GetFlowGraphRequestSchema: GenMessage<GetFlowGraphRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_flow, 6);
+  messageDesc(file_shoplake_v1_flow, 8);
 
 /**
- * FlowService tells which flows the active pipeline has.
+ * @generated from message shoplake.v1.PauseFlowRequest
+ */
+export type PauseFlowRequest = Message<"shoplake.v1.PauseFlowRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message shoplake.v1.PauseFlowRequest.
+ * Use `create(PauseFlowRequestSchema)` to create a new message.
+ */
+export const PauseFlowRequestSchema: GenMessage<PauseFlowRequest> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_flow, 9);
+
+/**
+ * @generated from message shoplake.v1.ResumeFlowRequest
+ */
+export type ResumeFlowRequest = Message<"shoplake.v1.ResumeFlowRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message shoplake.v1.ResumeFlowRequest.
+ * Use `create(ResumeFlowRequestSchema)` to create a new message.
+ */
+export const ResumeFlowRequestSchema: GenMessage<ResumeFlowRequest> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_flow, 10);
+
+/**
+ * FlowService tells which flows the active pipeline has, and when they run.
  *
  * @generated from service shoplake.v1.FlowService
  */
@@ -204,6 +389,26 @@ export const FlowService: GenService<{
     methodKind: "unary";
     input: typeof GetFlowGraphRequestSchema;
     output: typeof FlowGraphSchema;
+  },
+  /**
+   * PauseFlow keeps a flow from being started by its schedule, by files and by other flows. Runs that were submitted go on.
+   *
+   * @generated from rpc shoplake.v1.FlowService.PauseFlow
+   */
+  pauseFlow: {
+    methodKind: "unary";
+    input: typeof PauseFlowRequestSchema;
+    output: typeof FlowSchema;
+  },
+  /**
+   * ResumeFlow ends a pause. What was missed meanwhile is made up for as the schedule's catch_up says.
+   *
+   * @generated from rpc shoplake.v1.FlowService.ResumeFlow
+   */
+  resumeFlow: {
+    methodKind: "unary";
+    input: typeof ResumeFlowRequestSchema;
+    output: typeof FlowSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_shoplake_v1_flow, 0);

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shoplake/v1/quarantine.proto.
  */
 export const file_shoplake_v1_quarantine: GenFile = /*@__PURE__*/
-  fileDesc("ChxzaG9wbGFrZS92MS9xdWFyYW50aW5lLnByb3RvEgtzaG9wbGFrZS52MSLNAQoOUXVhcmFudGluZWRSb3cSDAoEbmFtZRgBIAEoCRITCgtzb3VyY2VfZmlsZRgCIAEoCRISCgpyb3dfbnVtYmVyGAMgASgDEg0KBXJ1bGVzGAQgAygJEgsKA3JhdxgFIAEoDBIQCghyYXdfc2l6ZRgGIAEoAxIvCgtpbmdlc3RfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDcnVuGAggASgJEhgKEGNvbnRyYWN0X3ZlcnNpb24YCSABKAkidgoaTGlzdFF1YXJhbnRpbmVkUm93c1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEgwKBHJ1bGUYBCABKAkSEwoLc291cmNlX2ZpbGUYBSABKAkigQEKG0xpc3RRdWFyYW50aW5lZFJvd3NSZXNwb25zZRI1ChBxdWFyYW50aW5lZF9yb3dzGAEgAygLMhsuc2hvcGxha2UudjEuUXVhcmFudGluZWRSb3cSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhIKCnRvdGFsX3NpemUYAyABKAMiKAoYR2V0UXVhcmFudGluZWRSb3dSZXF1ZXN0EgwKBG5hbWUYASABKAkiLAoaU3VtbWFyaXplUXVhcmFudGluZVJlcXVlc3QSDgoGcGFyZW50GAEgASgJInkKG1N1bW1hcml6ZVF1YXJhbnRpbmVSZXNwb25zZRIlCgVydWxlcxgBIAMoCzIWLnNob3BsYWtlLnYxLlJ1bGVDb3VudBIlCgVmaWxlcxgCIAMoCzIWLnNob3BsYWtlLnYxLkZpbGVDb3VudBIMCgRyb3dzGAMgASgDIicKCVJ1bGVDb3VudBIMCgRydWxlGAEgASgJEgwKBHJvd3MYAiABKAMiLgoJRmlsZUNvdW50EhMKC3NvdXJjZV9maWxlGAEgASgJEgwKBHJvd3MYAiABKAMywAIKEVF1YXJhbnRpbmVTZXJ2aWNlEmgKE0xpc3RRdWFyYW50aW5lZFJvd3MSJy5zaG9wbGFrZS52MS5MaXN0UXVhcmFudGluZWRSb3dzUmVxdWVzdBooLnNob3BsYWtlLnYxLkxpc3RRdWFyYW50aW5lZFJvd3NSZXNwb25zZRJXChFHZXRRdWFyYW50aW5lZFJvdxIlLnNob3BsYWtlLnYxLkdldFF1YXJhbnRpbmVkUm93UmVxdWVzdBobLnNob3BsYWtlLnYxLlF1YXJhbnRpbmVkUm93EmgKE1N1bW1hcml6ZVF1YXJhbnRpbmUSJy5zaG9wbGFrZS52MS5TdW1tYXJpemVRdWFyYW50aW5lUmVxdWVzdBooLnNob3BsYWtlLnYxLlN1bW1hcml6ZVF1YXJhbnRpbmVSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChxzaG9wbGFrZS92MS9xdWFyYW50aW5lLnByb3RvEgtzaG9wbGFrZS52MSLeAQoOUXVhcmFudGluZWRSb3cSDAoEbmFtZRgBIAEoCRITCgtzb3VyY2VfZmlsZRgCIAEoCRISCgpyb3dfbnVtYmVyGAMgASgDEg0KBXJ1bGVzGAQgAygJEgsKA3JhdxgFIAEoDBIQCghyYXdfc2l6ZRgGIAEoAxIvCgtpbmdlc3RfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDcnVuGAggASgJEhgKEGNvbnRyYWN0X3ZlcnNpb24YCSABKAkSDwoHY29sdW1ucxgKIAMoCSJ2ChpMaXN0UXVhcmFudGluZWRSb3dzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDAoEcnVsZRgEIAEoCRITCgtzb3VyY2VfZmlsZRgFIAEoCSKBAQobTGlzdFF1YXJhbnRpbmVkUm93c1Jlc3BvbnNlEjUKEHF1YXJhbnRpbmVkX3Jvd3MYASADKAsyGy5zaG9wbGFrZS52MS5RdWFyYW50aW5lZFJvdxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEgoKdG90YWxfc2l6ZRgDIAEoAyIoChhHZXRRdWFyYW50aW5lZFJvd1JlcXVlc3QSDAoEbmFtZRgBIAEoCSIsChpTdW1tYXJpemVRdWFyYW50aW5lUmVxdWVzdBIOCgZwYXJlbnQYASABKAkipAEKG1N1bW1hcml6ZVF1YXJhbnRpbmVSZXNwb25zZRIlCgVydWxlcxgBIAMoCzIWLnNob3BsYWtlLnYxLlJ1bGVDb3VudBIlCgVmaWxlcxgCIAMoCzIWLnNob3BsYWtlLnYxLkZpbGVDb3VudBIMCgRyb3dzGAMgASgDEikKB2NvbHVtbnMYBCADKAsyGC5zaG9wbGFrZS52MS5Db2x1bW5Db3VudCIrCgtDb2x1bW5Db3VudBIOCgZjb2x1bW4YASABKAkSDAoEcm93cxgCIAEoAyInCglSdWxlQ291bnQSDAoEcnVsZRgBIAEoCRIMCgRyb3dzGAIgASgDIi4KCUZpbGVDb3VudBITCgtzb3VyY2VfZmlsZRgBIAEoCRIMCgRyb3dzGAIgASgDMsACChFRdWFyYW50aW5lU2VydmljZRJoChNMaXN0UXVhcmFudGluZWRSb3dzEicuc2hvcGxha2UudjEuTGlzdFF1YXJhbnRpbmVkUm93c1JlcXVlc3QaKC5zaG9wbGFrZS52MS5MaXN0UXVhcmFudGluZWRSb3dzUmVzcG9uc2USVwoRR2V0UXVhcmFudGluZWRSb3cSJS5zaG9wbGFrZS52MS5HZXRRdWFyYW50aW5lZFJvd1JlcXVlc3QaGy5zaG9wbGFrZS52MS5RdWFyYW50aW5lZFJvdxJoChNTdW1tYXJpemVRdWFyYW50aW5lEicuc2hvcGxha2UudjEuU3VtbWFyaXplUXVhcmFudGluZVJlcXVlc3QaKC5zaG9wbGFrZS52MS5TdW1tYXJpemVRdWFyYW50aW5lUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * QuarantinedRow is a row that broke a rule, with what it takes to trace it.
@@ -78,6 +78,14 @@ export type QuarantinedRow = Message<"shoplake.v1.QuarantinedRow"> & {
    * @generated from field: string contract_version = 9;
    */
   contractVersion: string;
+
+  /**
+   * The columns of the file in their order, as its header names them, so that the cells of `raw` can be told apart. Only in
+   * GetQuarantinedRow; empty where the file is gone or changed, or each row names its own columns (NDJSON, Parquet).
+   *
+   * @generated from field: repeated string columns = 10;
+   */
+  columns: string[];
 };
 
 /**
@@ -213,6 +221,11 @@ export type SummarizeQuarantineResponse = Message<"shoplake.v1.SummarizeQuaranti
    * @generated from field: int64 rows = 3;
    */
   rows: bigint;
+
+  /**
+   * @generated from field: repeated shoplake.v1.ColumnCount columns = 4;
+   */
+  columns: ColumnCount[];
 };
 
 /**
@@ -221,6 +234,30 @@ export type SummarizeQuarantineResponse = Message<"shoplake.v1.SummarizeQuaranti
  */
 export const SummarizeQuarantineResponseSchema: GenMessage<SummarizeQuarantineResponse> = /*@__PURE__*/
   messageDesc(file_shoplake_v1_quarantine, 5);
+
+/**
+ * ColumnCount counts the rows that broke a rule of a column.
+ *
+ * @generated from message shoplake.v1.ColumnCount
+ */
+export type ColumnCount = Message<"shoplake.v1.ColumnCount"> & {
+  /**
+   * @generated from field: string column = 1;
+   */
+  column: string;
+
+  /**
+   * @generated from field: int64 rows = 2;
+   */
+  rows: bigint;
+};
+
+/**
+ * Describes the message shoplake.v1.ColumnCount.
+ * Use `create(ColumnCountSchema)` to create a new message.
+ */
+export const ColumnCountSchema: GenMessage<ColumnCount> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_quarantine, 6);
 
 /**
  * @generated from message shoplake.v1.RuleCount
@@ -244,7 +281,7 @@ export type RuleCount = Message<"shoplake.v1.RuleCount"> & {
  * Use `create(RuleCountSchema)` to create a new message.
  */
 export const RuleCountSchema: GenMessage<RuleCount> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_quarantine, 6);
+  messageDesc(file_shoplake_v1_quarantine, 7);
 
 /**
  * @generated from message shoplake.v1.FileCount
@@ -266,7 +303,7 @@ export type FileCount = Message<"shoplake.v1.FileCount"> & {
  * Use `create(FileCountSchema)` to create a new message.
  */
 export const FileCountSchema: GenMessage<FileCount> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_quarantine, 7);
+  messageDesc(file_shoplake_v1_quarantine, 8);
 
 /**
  * QuarantineService shows the rows that broke a rule.
@@ -291,7 +328,7 @@ export const QuarantineService: GenService<{
     output: typeof QuarantinedRowSchema;
   },
   /**
-   * SummarizeQuarantine counts rows by rule and file.
+   * SummarizeQuarantine counts rows by rule, column and file.
    *
    * @generated from rpc shoplake.v1.QuarantineService.SummarizeQuarantine
    */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shoplake/v1/source.proto.
  */
 export const file_shoplake_v1_source: GenFile = /*@__PURE__*/
-  fileDesc("ChhzaG9wbGFrZS92MS9zb3VyY2UucHJvdG8SC3Nob3BsYWtlLnYxIpABCgZTb3VyY2USDAoEbmFtZRgBIAEoCRINCgV0aXRsZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIOCgZmb3JtYXQYBCABKAkSGAoQY29udHJhY3RfdmVyc2lvbhgFIAEoCRIqCgdjb2x1bW5zGAYgAygLMhkuc2hvcGxha2UudjEuU291cmNlQ29sdW1uIm0KDFNvdXJjZUNvbHVtbhIMCgRuYW1lGAEgASgJEgwKBHR5cGUYAiABKAkSEAoIcmVxdWlyZWQYAyABKAgSCwoDa2V5GAQgASgIEg0KBXJ1bGVzGAUgAygJEhMKC2Rlc2NyaXB0aW9uGAYgASgJIpYCCgRGaWxlEgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRIlCgVzdGF0ZRgDIAEoDjIWLnNob3BsYWtlLnYxLkZpbGVTdGF0ZRIOCgZzaGEyNTYYBCABKAkSEgoKc2l6ZV9ieXRlcxgFIAEoAxIRCglyb3dzX3JlYWQYBiABKAMSEwoLcm93c19icm9uemUYByABKAMSGAoQcm93c19xdWFyYW50aW5lZBgIIAEoAxIvCgtpbmdlc3RfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDcnVuGAogASgJEhgKEGNvbnRyYWN0X3ZlcnNpb24YCyABKAkSDQoFZXJyb3IYDCABKAkiOwoSTGlzdFNvdXJjZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKE0xpc3RTb3VyY2VzUmVzcG9uc2USJAoHc291cmNlcxgBIAMoCzITLnNob3BsYWtlLnYxLlNvdXJjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoQR2V0U291cmNlUmVxdWVzdBIMCgRuYW1lGAEgASgJIkkKEExpc3RGaWxlc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIk4KEUxpc3RGaWxlc1Jlc3BvbnNlEiAKBWZpbGVzGAEgAygLMhEuc2hvcGxha2UudjEuRmlsZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqnAEKCUZpbGVTdGF0ZRIaChZGSUxFX1NUQVRFX1VOU1BFQ0lGSUVEEAASEgoORklMRV9TVEFURV9ORVcQARIXChNGSUxFX1NUQVRFX0lOR0VTVEVEEAISGQoVRklMRV9TVEFURV9VTlJFQURBQkxFEAMSFgoSRklMRV9TVEFURV9DSEFOR0VEEAQSEwoPRklMRV9TVEFURV9HT05FEAUy7gEKDVNvdXJjZVNlcnZpY2USUAoLTGlzdFNvdXJjZXMSHy5zaG9wbGFrZS52MS5MaXN0U291cmNlc1JlcXVlc3QaIC5zaG9wbGFrZS52MS5MaXN0U291cmNlc1Jlc3BvbnNlEj8KCUdldFNvdXJjZRIdLnNob3BsYWtlLnYxLkdldFNvdXJjZVJlcXVlc3QaEy5zaG9wbGFrZS52MS5Tb3VyY2USSgoJTGlzdEZpbGVzEh0uc2hvcGxha2UudjEuTGlzdEZpbGVzUmVxdWVzdBoeLnNob3BsYWtlLnYxLkxpc3RGaWxlc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChhzaG9wbGFrZS92MS9zb3VyY2UucHJvdG8SC3Nob3BsYWtlLnYxIpABCgZTb3VyY2USDAoEbmFtZRgBIAEoCRINCgV0aXRsZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIOCgZmb3JtYXQYBCABKAkSGAoQY29udHJhY3RfdmVyc2lvbhgFIAEoCRIqCgdjb2x1bW5zGAYgAygLMhkuc2hvcGxha2UudjEuU291cmNlQ29sdW1uIm0KDFNvdXJjZUNvbHVtbhIMCgRuYW1lGAEgASgJEgwKBHR5cGUYAiABKAkSEAoIcmVxdWlyZWQYAyABKAgSCwoDa2V5GAQgASgIEg0KBXJ1bGVzGAUgAygJEhMKC2Rlc2NyaXB0aW9uGAYgASgJIpYCCgRGaWxlEgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRIlCgVzdGF0ZRgDIAEoDjIWLnNob3BsYWtlLnYxLkZpbGVTdGF0ZRIOCgZzaGEyNTYYBCABKAkSEgoKc2l6ZV9ieXRlcxgFIAEoAxIRCglyb3dzX3JlYWQYBiABKAMSEwoLcm93c19icm9uemUYByABKAMSGAoQcm93c19xdWFyYW50aW5lZBgIIAEoAxIvCgtpbmdlc3RfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDcnVuGAogASgJEhgKEGNvbnRyYWN0X3ZlcnNpb24YCyABKAkSDQoFZXJyb3IYDCABKAkiOwoSTGlzdFNvdXJjZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlQKE0xpc3RTb3VyY2VzUmVzcG9uc2USJAoHc291cmNlcxgBIAMoCzITLnNob3BsYWtlLnYxLlNvdXJjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoQR2V0U291cmNlUmVxdWVzdBIMCgRuYW1lGAEgASgJIkkKEExpc3RGaWxlc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIk4KEUxpc3RGaWxlc1Jlc3BvbnNlEiAKBWZpbGVzGAEgAygLMhEuc2hvcGxha2UudjEuRmlsZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki1QEKBkluZ2VzdBIOCgZzb3VyY2UYASABKAkSCwoDcnVuGAIgASgJEi8KC2luZ2VzdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVmaWxlcxgEIAEoBRIYChBmaWxlc191bnJlYWRhYmxlGAUgASgFEhEKCXJvd3NfcmVhZBgGIAEoAxITCgtyb3dzX2Jyb256ZRgHIAEoAxIYChByb3dzX3F1YXJhbnRpbmVkGAggASgDEhIKCnNpemVfYnl0ZXMYCSABKAMiSwoSTGlzdEluZ2VzdHNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJUChNMaXN0SW5nZXN0c1Jlc3BvbnNlEiQKB2luZ2VzdHMYASADKAsyEy5zaG9wbGFrZS52MS5Jbmdlc3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKpwBCglGaWxlU3RhdGUSGgoWRklMRV9TVEFURV9VTlNQRUNJRklFRBAAEhIKDkZJTEVfU1RBVEVfTkVXEAESFwoTRklMRV9TVEFURV9JTkdFU1RFRBACEhkKFUZJTEVfU1RBVEVfVU5SRUFEQUJMRRADEhYKEkZJTEVfU1RBVEVfQ0hBTkdFRBAEEhMKD0ZJTEVfU1RBVEVfR09ORRAFMsACCg1Tb3VyY2VTZXJ2aWNlElAKC0xpc3RTb3VyY2VzEh8uc2hvcGxha2UudjEuTGlzdFNvdXJjZXNSZXF1ZXN0GiAuc2hvcGxha2UudjEuTGlzdFNvdXJjZXNSZXNwb25zZRI/CglHZXRTb3VyY2USHS5zaG9wbGFrZS52MS5HZXRTb3VyY2VSZXF1ZXN0GhMuc2hvcGxha2UudjEuU291cmNlEkoKCUxpc3RGaWxlcxIdLnNob3BsYWtlLnYxLkxpc3RGaWxlc1JlcXVlc3QaHi5zaG9wbGFrZS52MS5MaXN0RmlsZXNSZXNwb25zZRJQCgtMaXN0SW5nZXN0cxIfLnNob3BsYWtlLnYxLkxpc3RJbmdlc3RzUmVxdWVzdBogLnNob3BsYWtlLnYxLkxpc3RJbmdlc3RzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * Source is where raw data comes from, described by a contract.
@@ -309,6 +309,124 @@ export const ListFilesResponseSchema: GenMessage<ListFilesResponse> = /*@__PURE_
   messageDesc(file_shoplake_v1_source, 7);
 
 /**
+ * Ingest is what a run read of a source: rows_read = rows_bronze + rows_quarantined.
+ *
+ * @generated from message shoplake.v1.Ingest
+ */
+export type Ingest = Message<"shoplake.v1.Ingest"> & {
+  /**
+   * sources/{source}
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * runs/{ulid}
+   *
+   * @generated from field: string run = 2;
+   */
+  run: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ingest_time = 3;
+   */
+  ingestTime?: Timestamp | undefined;
+
+  /**
+   * @generated from field: int32 files = 4;
+   */
+  files: number;
+
+  /**
+   * Files that could not be read as a whole.
+   *
+   * @generated from field: int32 files_unreadable = 5;
+   */
+  filesUnreadable: number;
+
+  /**
+   * @generated from field: int64 rows_read = 6;
+   */
+  rowsRead: bigint;
+
+  /**
+   * @generated from field: int64 rows_bronze = 7;
+   */
+  rowsBronze: bigint;
+
+  /**
+   * @generated from field: int64 rows_quarantined = 8;
+   */
+  rowsQuarantined: bigint;
+
+  /**
+   * @generated from field: int64 size_bytes = 9;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message shoplake.v1.Ingest.
+ * Use `create(IngestSchema)` to create a new message.
+ */
+export const IngestSchema: GenMessage<Ingest> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_source, 8);
+
+/**
+ * @generated from message shoplake.v1.ListIngestsRequest
+ */
+export type ListIngestsRequest = Message<"shoplake.v1.ListIngestsRequest"> & {
+  /**
+   * sources/{source}, or sources/- for all
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * At most 1,000; 50 where 0.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message shoplake.v1.ListIngestsRequest.
+ * Use `create(ListIngestsRequestSchema)` to create a new message.
+ */
+export const ListIngestsRequestSchema: GenMessage<ListIngestsRequest> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_source, 9);
+
+/**
+ * @generated from message shoplake.v1.ListIngestsResponse
+ */
+export type ListIngestsResponse = Message<"shoplake.v1.ListIngestsResponse"> & {
+  /**
+   * @generated from field: repeated shoplake.v1.Ingest ingests = 1;
+   */
+  ingests: Ingest[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message shoplake.v1.ListIngestsResponse.
+ * Use `create(ListIngestsResponseSchema)` to create a new message.
+ */
+export const ListIngestsResponseSchema: GenMessage<ListIngestsResponse> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_source, 10);
+
+/**
  * FileState is the fate of a file.
  *
  * @generated from enum shoplake.v1.FileState
@@ -392,6 +510,16 @@ export const SourceService: GenService<{
     methodKind: "unary";
     input: typeof ListFilesRequestSchema;
     output: typeof ListFilesResponseSchema;
+  },
+  /**
+   * ListIngests returns what each run read of each source, the newest first.
+   *
+   * @generated from rpc shoplake.v1.SourceService.ListIngests
+   */
+  listIngests: {
+    methodKind: "unary";
+    input: typeof ListIngestsRequestSchema;
+    output: typeof ListIngestsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_shoplake_v1_source, 0);

@@ -1,1 +1,0 @@
-import{t as e}from"./index-C__4dLt_.js";function t(t){e(t,{title:`Pipeline`,empty:!0})}export{t as default};
