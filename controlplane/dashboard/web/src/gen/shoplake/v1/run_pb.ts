@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shoplake/v1/run.proto.
  */
 export const file_shoplake_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVzaG9wbGFrZS92MS9ydW4ucHJvdG8SC3Nob3BsYWtlLnYxItcECgNSdW4SDAoEbmFtZRgBIAEoCRIMCgRmbG93GAIgASgJEiQKBXN0YXRlGAMgASgOMhUuc2hvcGxha2UudjEuUnVuU3RhdGUSJQoHdHJpZ2dlchgEIAEoDjIULnNob3BsYWtlLnYxLlRyaWdnZXISEAoIcGlwZWxpbmUYBSABKAkSEAoIdHJhY2VfaWQYBiABKAkSEgoKc3RhcnRfZGF0ZRgHIAEoCRIQCghlbmRfZGF0ZRgIIAEoCRIUCgxmdWxsX3JlZnJlc2gYCSABKAgSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVlcnJvchgNIAEoCzIVLnNob3BsYWtlLnYxLlJ1bkVycm9yEiYKBmNvdW50cxgOIAEoCzIWLnNob3BsYWtlLnYxLlJ1bkNvdW50cxIZChFwdWJsaXNoZWRfdmVyc2lvbhgPIAEoAxIPCgdub3RpY2VzGBAgAygJEioKDnBsYW5uZWRfc3RhZ2VzGBEgAygLMhIuc2hvcGxha2UudjEuU3RhZ2USDwoHZHJ5X3J1bhgSIAEoCBIPCgdyZXN1bWVzGBQgASgFEjAKDG5vbWluYWxfdGltZRgZIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilQEKCVJ1bkNvdW50cxIOCgZzdGFnZXMYASABKAUSEwoLc3RhZ2VzX2RvbmUYAiABKAUSDQoFdGFza3MYAyABKAUSEgoKdGFza3NfZG9uZRgEIAEoBRIRCglyb3dzX3JlYWQYBSABKAMSEwoLcm93c19icm9uemUYBiABKAMSGAoQcm93c19xdWFyYW50aW5lZBgHIAEoAyJSCghSdW5FcnJvchImCgVjbGFzcxgBIAEoDjIXLnNob3BsYWtlLnYxLkVycm9yQ2xhc3MSDQoFc3RhZ2UYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSKgBgoFU3RhZ2USDAoEbmFtZRgBIAEoCRINCgV0YWJsZRgCIAEoCRImCgVzdGF0ZRgDIAEoDjIXLnNob3BsYWtlLnYxLlN0YWdlU3RhdGUSEgoKZGVwZW5kc19vbhgEIAMoCRINCgV0YXNrcxgFIAEoBRISCgp0YXNrc19kb25lGAYgASgFEhAKCGF0dGVtcHRzGAcgASgFEhIKCnBhcnRpdGlvbnMYCCABKAMSDwoHcm93c19pbhgJIAEoAxIQCghyb3dzX291dBgKIAEoAxIRCglieXRlc19vdXQYCyABKAMSGAoQcm93c19xdWFyYW50aW5lZBgMIAEoAxIpCgZxdWV1ZWQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHcnVubmluZxgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgpzdGFydF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFZXJyb3IYESABKAsyFS5zaG9wbGFrZS52MS5SdW5FcnJvchIuCgdwbGFubmVkGBIgAygLMh0uc2hvcGxha2UudjEuUGxhbm5lZFBhcnRpdGlvbhIVCg1wbGFubmVkX3RvdGFsGBMgASgDEhMKC3NuYXBzaG90X2lkGBQgASgDEg4KBnJlYXNvbhgVIAEoCRIUCgxwbGFubmVkX21vcmUYFiABKAkSFQoNdGFza3NfcnVubmluZxgXIAEoBRIxCg1ydW5uaW5nX3NpbmNlGBggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxxdWV1ZWRfc2luY2UYGSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KD2ZhaWxlZF9hdHRlbXB0cxgaIAMoCzIULnNob3BsYWtlLnYxLkF0dGVtcHQSHQoVZmFpbGVkX2F0dGVtcHRzX3RvdGFsGBsgASgFIjUKEFBsYW5uZWRQYXJ0aXRpb24SEQoJcGFydGl0aW9uGAEgASgJEg4KBnJlYXNvbhgCIAEoCSKAAwoEVGFzaxIMCgRuYW1lGAEgASgJEiUKBXN0YXRlGAIgASgOMhYuc2hvcGxha2UudjEuVGFza1N0YXRlEhAKCGF0dGVtcHRzGAMgASgFEhIKCnBhcnRpdGlvbnMYBCADKAkSDgoGd29ya2VyGAUgASgJEg8KB3Jvd3NfaW4YBiABKAMSEAoIcm93c19vdXQYByABKAMSEQoJYnl0ZXNfb3V0GAggASgDEi4KCnF1ZXVlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVlcnJvchgMIAEoCzIVLnNob3BsYWtlLnYxLlJ1bkVycm9yEiMKBXRyaWVzGA0gAygLMhQuc2hvcGxha2UudjEuQXR0ZW1wdCLuAQoHQXR0ZW1wdBIMCgR0YXNrGAEgASgJEg4KBndvcmtlchgCIAEoCRIPCgdyZWxlYXNlGAMgASgNEjAKDHJlbGVhc2VfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc3RhcnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBWVycm9yGAcgASgLMhUuc2hvcGxha2UudjEuUnVuRXJyb3IihwEKEFN1Ym1pdFJ1blJlcXVlc3QSDAoEZmxvdxgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEhIKCnN0YXJ0X2RhdGUYAyABKAkSEAoIZW5kX2RhdGUYBCABKAkSFAoMZnVsbF9yZWZyZXNoGAUgASgIEhUKDXZhbGlkYXRlX29ubHkYBiABKAgiHQoNR2V0UnVuUmVxdWVzdBIMCgRuYW1lGAEgASgJIkgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZmaWx0ZXIYAyABKAkiSwoQTGlzdFJ1bnNSZXNwb25zZRIeCgRydW5zGAEgAygLMhAuc2hvcGxha2UudjEuUnVuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIgChBDYW5jZWxSdW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiOgoRQ2FuY2VsUnVuc1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhUKDXZhbGlkYXRlX29ubHkYAiABKAgiXgoSQ2FuY2VsUnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5zaG9wbGFrZS52MS5SdW4SKAoHcmVmdXNlZBgCIAMoCzIXLnNob3BsYWtlLnYxLlJlZnVzZWRSdW4iIAoQUmVzdW1lUnVuUmVxdWVzdBIMCgRuYW1lGAEgASgJIjoKEVJlc3VtZVJ1bnNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIVCg12YWxpZGF0ZV9vbmx5GAIgASgIIl4KElJlc3VtZVJ1bnNSZXNwb25zZRIeCgRydW5zGAEgAygLMhAuc2hvcGxha2UudjEuUnVuEigKB3JlZnVzZWQYAiADKAsyFy5zaG9wbGFrZS52MS5SZWZ1c2VkUnVuIk8KClJlZnVzZWRSdW4SCwoDcnVuGAEgASgJEiQKBXN0YXRlGAIgASgOMhUuc2hvcGxha2UudjEuUnVuU3RhdGUSDgoGcmVhc29uGAMgASgJIiMKEUxpc3RTdGFnZXNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCSI4ChJMaXN0U3RhZ2VzUmVzcG9uc2USIgoGc3RhZ2VzGAEgAygLMhIuc2hvcGxha2UudjEuU3RhZ2UiSQoQTGlzdFRhc2tzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdFRhc2tzUmVzcG9uc2USIAoFdGFza3MYASADKAsyES5zaG9wbGFrZS52MS5UYXNrEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI3Cg9XYXRjaFJ1blJlcXVlc3QSDAoEbmFtZRgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoBCJnChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgEEh0KA3J1bhgCIAEoCzIQLnNob3BsYWtlLnYxLlJ1bhIiCgZzdGFnZXMYAyADKAsyEi5zaG9wbGFrZS52MS5TdGFnZSq0AQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFAoQUlVOX1NUQVRFX1FVRVVFRBABEhUKEVJVTl9TVEFURV9SVU5OSU5HEAISGAoUUlVOX1NUQVRFX0NBTkNFTExJTkcQAxIXChNSVU5fU1RBVEVfU1VDQ0VFREVEEAQSFAoQUlVOX1NUQVRFX0ZBSUxFRBAFEhcKE1JVTl9TVEFURV9DQU5DRUxMRUQQBiqvAgoKU3RhZ2VTdGF0ZRIbChdTVEFHRV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1NUQUdFX1NUQVRFX1dBSVRJTkcQARIXChNTVEFHRV9TVEFURV9SVU5OSU5HEAISGAoUU1RBR0VfU1RBVEVfQ0hFQ0tJTkcQAxIaChZTVEFHRV9TVEFURV9DT01NSVRUSU5HEAQSGQoVU1RBR0VfU1RBVEVfU1VDQ0VFREVEEAUSGgoWU1RBR0VfU1RBVEVfVVBfVE9fREFURRAGEhcKE1NUQUdFX1NUQVRFX0JMT0NLRUQQBxIWChJTVEFHRV9TVEFURV9GQUlMRUQQCBIZChVTVEFHRV9TVEFURV9DQU5DRUxMRUQQCRIZChVTVEFHRV9TVEFURV9QUkVWSUVXRUQQCiqhAQoJVGFza1N0YXRlEhoKFlRBU0tfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFUQVNLX1NUQVRFX1FVRVVFRBABEhYKElRBU0tfU1RBVEVfUlVOTklORxACEhgKFFRBU0tfU1RBVEVfU1VDQ0VFREVEEAMSFQoRVEFTS19TVEFURV9GQUlMRUQQBBIYChRUQVNLX1NUQVRFX0NBTkNFTExFRBAFKnMKCkVycm9yQ2xhc3MSGwoXRVJST1JfQ0xBU1NfVU5TUEVDSUZJRUQQABIZChVFUlJPUl9DTEFTU19UUkFOU0lFTlQQARIYChRFUlJPUl9DTEFTU19CQURfREFUQRACEhMKD0VSUk9SX0NMQVNTX0JVRxADKnUKB1RyaWdnZXISFwoTVFJJR0dFUl9VTlNQRUNJRklFRBAAEhIKDlRSSUdHRVJfTUFOVUFMEAESFAoQVFJJR0dFUl9TQ0hFRFVMRRACEhQKEFRSSUdHRVJfQkFDS0ZJTEwQAxIRCg1UUklHR0VSX0VWRU5UEAQy9AYKClJ1blNlcnZpY2USPAoJU3VibWl0UnVuEh0uc2hvcGxha2UudjEuU3VibWl0UnVuUmVxdWVzdBoQLnNob3BsYWtlLnYxLlJ1bhI2CgZHZXRSdW4SGi5zaG9wbGFrZS52MS5HZXRSdW5SZXF1ZXN0GhAuc2hvcGxha2UudjEuUnVuEkcKCExpc3RSdW5zEhwuc2hvcGxha2UudjEuTGlzdFJ1bnNSZXF1ZXN0Gh0uc2hvcGxha2UudjEuTGlzdFJ1bnNSZXNwb25zZRI8CglDYW5jZWxSdW4SHS5zaG9wbGFrZS52MS5DYW5jZWxSdW5SZXF1ZXN0GhAuc2hvcGxha2UudjEuUnVuEk0KCkNhbmNlbFJ1bnMSHi5zaG9wbGFrZS52MS5DYW5jZWxSdW5zUmVxdWVzdBofLnNob3BsYWtlLnYxLkNhbmNlbFJ1bnNSZXNwb25zZRI8CglSZXN1bWVSdW4SHS5zaG9wbGFrZS52MS5SZXN1bWVSdW5SZXF1ZXN0GhAuc2hvcGxha2UudjEuUnVuEk0KClJlc3VtZVJ1bnMSHi5zaG9wbGFrZS52MS5SZXN1bWVSdW5zUmVxdWVzdBofLnNob3BsYWtlLnYxLlJlc3VtZVJ1bnNSZXNwb25zZRJNCgpMaXN0U3RhZ2VzEh4uc2hvcGxha2UudjEuTGlzdFN0YWdlc1JlcXVlc3QaHy5zaG9wbGFrZS52MS5MaXN0U3RhZ2VzUmVzcG9uc2USSgoJTGlzdFRhc2tzEh0uc2hvcGxha2UudjEuTGlzdFRhc2tzUmVxdWVzdBoeLnNob3BsYWtlLnYxLkxpc3RUYXNrc1Jlc3BvbnNlEkkKCFdhdGNoUnVuEhwuc2hvcGxha2UudjEuV2F0Y2hSdW5SZXF1ZXN0Gh0uc2hvcGxha2UudjEuV2F0Y2hSdW5SZXNwb25zZTABElAKC0xpc3RSdW5Mb2dzEh8uc2hvcGxha2UudjEuTGlzdFJ1bkxvZ3NSZXF1ZXN0GiAuc2hvcGxha2UudjEuTGlzdFJ1bkxvZ3NSZXNwb25zZRJVCgxXYXRjaFJ1bkxvZ3MSIC5zaG9wbGFrZS52MS5XYXRjaFJ1bkxvZ3NSZXF1ZXN0GiEuc2hvcGxha2UudjEuV2F0Y2hSdW5Mb2dzUmVzcG9uc2UwAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_shoplake_v1_run_log]);
+  fileDesc("ChVzaG9wbGFrZS92MS9ydW4ucHJvdG8SC3Nob3BsYWtlLnYxItcECgNSdW4SDAoEbmFtZRgBIAEoCRIMCgRmbG93GAIgASgJEiQKBXN0YXRlGAMgASgOMhUuc2hvcGxha2UudjEuUnVuU3RhdGUSJQoHdHJpZ2dlchgEIAEoDjIULnNob3BsYWtlLnYxLlRyaWdnZXISEAoIcGlwZWxpbmUYBSABKAkSEAoIdHJhY2VfaWQYBiABKAkSEgoKc3RhcnRfZGF0ZRgHIAEoCRIQCghlbmRfZGF0ZRgIIAEoCRIUCgxmdWxsX3JlZnJlc2gYCSABKAgSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVlcnJvchgNIAEoCzIVLnNob3BsYWtlLnYxLlJ1bkVycm9yEiYKBmNvdW50cxgOIAEoCzIWLnNob3BsYWtlLnYxLlJ1bkNvdW50cxIZChFwdWJsaXNoZWRfdmVyc2lvbhgPIAEoAxIPCgdub3RpY2VzGBAgAygJEioKDnBsYW5uZWRfc3RhZ2VzGBEgAygLMhIuc2hvcGxha2UudjEuU3RhZ2USDwoHZHJ5X3J1bhgSIAEoCBIPCgdyZXN1bWVzGBQgASgFEjAKDG5vbWluYWxfdGltZRgZIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilQEKCVJ1bkNvdW50cxIOCgZzdGFnZXMYASABKAUSEwoLc3RhZ2VzX2RvbmUYAiABKAUSDQoFdGFza3MYAyABKAUSEgoKdGFza3NfZG9uZRgEIAEoBRIRCglyb3dzX3JlYWQYBSABKAMSEwoLcm93c19icm9uemUYBiABKAMSGAoQcm93c19xdWFyYW50aW5lZBgHIAEoAyJSCghSdW5FcnJvchImCgVjbGFzcxgBIAEoDjIXLnNob3BsYWtlLnYxLkVycm9yQ2xhc3MSDQoFc3RhZ2UYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSLUBgoFU3RhZ2USDAoEbmFtZRgBIAEoCRINCgV0YWJsZRgCIAEoCRImCgVzdGF0ZRgDIAEoDjIXLnNob3BsYWtlLnYxLlN0YWdlU3RhdGUSEgoKZGVwZW5kc19vbhgEIAMoCRINCgV0YXNrcxgFIAEoBRISCgp0YXNrc19kb25lGAYgASgFEhAKCGF0dGVtcHRzGAcgASgFEhIKCnBhcnRpdGlvbnMYCCABKAMSDwoHcm93c19pbhgJIAEoAxIQCghyb3dzX291dBgKIAEoAxIRCglieXRlc19vdXQYCyABKAMSGAoQcm93c19xdWFyYW50aW5lZBgMIAEoAxIpCgZxdWV1ZWQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHcnVubmluZxgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgpzdGFydF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFZXJyb3IYESABKAsyFS5zaG9wbGFrZS52MS5SdW5FcnJvchIuCgdwbGFubmVkGBIgAygLMh0uc2hvcGxha2UudjEuUGxhbm5lZFBhcnRpdGlvbhIVCg1wbGFubmVkX3RvdGFsGBMgASgDEhMKC3NuYXBzaG90X2lkGBQgASgDEg4KBnJlYXNvbhgVIAEoCRIUCgxwbGFubmVkX21vcmUYFiABKAkSFQoNdGFza3NfcnVubmluZxgXIAEoBRIxCg1ydW5uaW5nX3NpbmNlGBggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxxdWV1ZWRfc2luY2UYGSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KD2ZhaWxlZF9hdHRlbXB0cxgaIAMoCzIULnNob3BsYWtlLnYxLkF0dGVtcHQSHQoVZmFpbGVkX2F0dGVtcHRzX3RvdGFsGBsgASgFEjIKC21haW50ZW5hbmNlGBwgASgLMh0uc2hvcGxha2UudjEuU3RhZ2VNYWludGVuYW5jZSKNAQoQU3RhZ2VNYWludGVuYW5jZRIXCg9maWxlc19jb21wYWN0ZWQYASABKAMSFQoNZmlsZXNfd3JpdHRlbhgCIAEoAxIZChFzbmFwc2hvdHNfZXhwaXJlZBgDIAEoAxIXCg9vcnBoYW5zX3JlbW92ZWQYBCABKAMSFQoNYnl0ZXNfcmVtb3ZlZBgFIAEoAyI1ChBQbGFubmVkUGFydGl0aW9uEhEKCXBhcnRpdGlvbhgBIAEoCRIOCgZyZWFzb24YAiABKAkigAMKBFRhc2sSDAoEbmFtZRgBIAEoCRIlCgVzdGF0ZRgCIAEoDjIWLnNob3BsYWtlLnYxLlRhc2tTdGF0ZRIQCghhdHRlbXB0cxgDIAEoBRISCgpwYXJ0aXRpb25zGAQgAygJEg4KBndvcmtlchgFIAEoCRIPCgdyb3dzX2luGAYgASgDEhAKCHJvd3Nfb3V0GAcgASgDEhEKCWJ5dGVzX291dBgIIAEoAxIuCgpxdWV1ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFZXJyb3IYDCABKAsyFS5zaG9wbGFrZS52MS5SdW5FcnJvchIjCgV0cmllcxgNIAMoCzIULnNob3BsYWtlLnYxLkF0dGVtcHQi7gEKB0F0dGVtcHQSDAoEdGFzaxgBIAEoCRIOCgZ3b3JrZXIYAiABKAkSDwoHcmVsZWFzZRgDIAEoDRIwCgxyZWxlYXNlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVlcnJvchgHIAEoCzIVLnNob3BsYWtlLnYxLlJ1bkVycm9yIocBChBTdWJtaXRSdW5SZXF1ZXN0EgwKBGZsb3cYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRISCgpzdGFydF9kYXRlGAMgASgJEhAKCGVuZF9kYXRlGAQgASgJEhQKDGZ1bGxfcmVmcmVzaBgFIAEoCBIVCg12YWxpZGF0ZV9vbmx5GAYgASgIIh0KDUdldFJ1blJlcXVlc3QSDAoEbmFtZRgBIAEoCSJICg9MaXN0UnVuc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLnNob3BsYWtlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoQQ2FuY2VsUnVuUmVxdWVzdBIMCgRuYW1lGAEgASgJIjoKEUNhbmNlbFJ1bnNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIVCg12YWxpZGF0ZV9vbmx5GAIgASgIIl4KEkNhbmNlbFJ1bnNSZXNwb25zZRIeCgRydW5zGAEgAygLMhAuc2hvcGxha2UudjEuUnVuEigKB3JlZnVzZWQYAiADKAsyFy5zaG9wbGFrZS52MS5SZWZ1c2VkUnVuIiAKEFJlc3VtZVJ1blJlcXVlc3QSDAoEbmFtZRgBIAEoCSI6ChFSZXN1bWVSdW5zUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSFQoNdmFsaWRhdGVfb25seRgCIAEoCCJeChJSZXN1bWVSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLnNob3BsYWtlLnYxLlJ1bhIoCgdyZWZ1c2VkGAIgAygLMhcuc2hvcGxha2UudjEuUmVmdXNlZFJ1biJPCgpSZWZ1c2VkUnVuEgsKA3J1bhgBIAEoCRIkCgVzdGF0ZRgCIAEoDjIVLnNob3BsYWtlLnYxLlJ1blN0YXRlEg4KBnJlYXNvbhgDIAEoCSIjChFMaXN0U3RhZ2VzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkiOAoSTGlzdFN0YWdlc1Jlc3BvbnNlEiIKBnN0YWdlcxgBIAMoCzISLnNob3BsYWtlLnYxLlN0YWdlIkkKEExpc3RUYXNrc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIk4KEUxpc3RUYXNrc1Jlc3BvbnNlEiAKBXRhc2tzGAEgAygLMhEuc2hvcGxha2UudjEuVGFzaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNwoPV2F0Y2hSdW5SZXF1ZXN0EgwKBG5hbWUYASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAQiZwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoBBIdCgNydW4YAiABKAsyEC5zaG9wbGFrZS52MS5SdW4SIgoGc3RhZ2VzGAMgAygLMhIuc2hvcGxha2UudjEuU3RhZ2UqtAEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhQKEFJVTl9TVEFURV9RVUVVRUQQARIVChFSVU5fU1RBVEVfUlVOTklORxACEhgKFFJVTl9TVEFURV9DQU5DRUxMSU5HEAMSFwoTUlVOX1NUQVRFX1NVQ0NFRURFRBAEEhQKEFJVTl9TVEFURV9GQUlMRUQQBRIXChNSVU5fU1RBVEVfQ0FOQ0VMTEVEEAYqrwIKClN0YWdlU3RhdGUSGwoXU1RBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNTVEFHRV9TVEFURV9XQUlUSU5HEAESFwoTU1RBR0VfU1RBVEVfUlVOTklORxACEhgKFFNUQUdFX1NUQVRFX0NIRUNLSU5HEAMSGgoWU1RBR0VfU1RBVEVfQ09NTUlUVElORxAEEhkKFVNUQUdFX1NUQVRFX1NVQ0NFRURFRBAFEhoKFlNUQUdFX1NUQVRFX1VQX1RPX0RBVEUQBhIXChNTVEFHRV9TVEFURV9CTE9DS0VEEAcSFgoSU1RBR0VfU1RBVEVfRkFJTEVEEAgSGQoVU1RBR0VfU1RBVEVfQ0FOQ0VMTEVEEAkSGQoVU1RBR0VfU1RBVEVfUFJFVklFV0VEEAoqoQEKCVRhc2tTdGF0ZRIaChZUQVNLX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRVEFTS19TVEFURV9RVUVVRUQQARIWChJUQVNLX1NUQVRFX1JVTk5JTkcQAhIYChRUQVNLX1NUQVRFX1NVQ0NFRURFRBADEhUKEVRBU0tfU1RBVEVfRkFJTEVEEAQSGAoUVEFTS19TVEFURV9DQU5DRUxMRUQQBSpzCgpFcnJvckNsYXNzEhsKF0VSUk9SX0NMQVNTX1VOU1BFQ0lGSUVEEAASGQoVRVJST1JfQ0xBU1NfVFJBTlNJRU5UEAESGAoURVJST1JfQ0xBU1NfQkFEX0RBVEEQAhITCg9FUlJPUl9DTEFTU19CVUcQAyp1CgdUcmlnZ2VyEhcKE1RSSUdHRVJfVU5TUEVDSUZJRUQQABISCg5UUklHR0VSX01BTlVBTBABEhQKEFRSSUdHRVJfU0NIRURVTEUQAhIUChBUUklHR0VSX0JBQ0tGSUxMEAMSEQoNVFJJR0dFUl9FVkVOVBAEMvQGCgpSdW5TZXJ2aWNlEjwKCVN1Ym1pdFJ1bhIdLnNob3BsYWtlLnYxLlN1Ym1pdFJ1blJlcXVlc3QaEC5zaG9wbGFrZS52MS5SdW4SNgoGR2V0UnVuEhouc2hvcGxha2UudjEuR2V0UnVuUmVxdWVzdBoQLnNob3BsYWtlLnYxLlJ1bhJHCghMaXN0UnVucxIcLnNob3BsYWtlLnYxLkxpc3RSdW5zUmVxdWVzdBodLnNob3BsYWtlLnYxLkxpc3RSdW5zUmVzcG9uc2USPAoJQ2FuY2VsUnVuEh0uc2hvcGxha2UudjEuQ2FuY2VsUnVuUmVxdWVzdBoQLnNob3BsYWtlLnYxLlJ1bhJNCgpDYW5jZWxSdW5zEh4uc2hvcGxha2UudjEuQ2FuY2VsUnVuc1JlcXVlc3QaHy5zaG9wbGFrZS52MS5DYW5jZWxSdW5zUmVzcG9uc2USPAoJUmVzdW1lUnVuEh0uc2hvcGxha2UudjEuUmVzdW1lUnVuUmVxdWVzdBoQLnNob3BsYWtlLnYxLlJ1bhJNCgpSZXN1bWVSdW5zEh4uc2hvcGxha2UudjEuUmVzdW1lUnVuc1JlcXVlc3QaHy5zaG9wbGFrZS52MS5SZXN1bWVSdW5zUmVzcG9uc2USTQoKTGlzdFN0YWdlcxIeLnNob3BsYWtlLnYxLkxpc3RTdGFnZXNSZXF1ZXN0Gh8uc2hvcGxha2UudjEuTGlzdFN0YWdlc1Jlc3BvbnNlEkoKCUxpc3RUYXNrcxIdLnNob3BsYWtlLnYxLkxpc3RUYXNrc1JlcXVlc3QaHi5zaG9wbGFrZS52MS5MaXN0VGFza3NSZXNwb25zZRJJCghXYXRjaFJ1bhIcLnNob3BsYWtlLnYxLldhdGNoUnVuUmVxdWVzdBodLnNob3BsYWtlLnYxLldhdGNoUnVuUmVzcG9uc2UwARJQCgtMaXN0UnVuTG9ncxIfLnNob3BsYWtlLnYxLkxpc3RSdW5Mb2dzUmVxdWVzdBogLnNob3BsYWtlLnYxLkxpc3RSdW5Mb2dzUmVzcG9uc2USVQoMV2F0Y2hSdW5Mb2dzEiAuc2hvcGxha2UudjEuV2F0Y2hSdW5Mb2dzUmVxdWVzdBohLnNob3BsYWtlLnYxLldhdGNoUnVuTG9nc1Jlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_shoplake_v1_run_log]);
 
 /**
  * Run is one execution of a flow.
@@ -419,6 +419,13 @@ export type Stage = Message<"shoplake.v1.Stage"> & {
    * @generated from field: int32 failed_attempts_total = 27;
    */
   failedAttemptsTotal: number;
+
+  /**
+   * What maintenance did; unset for stages that build.
+   *
+   * @generated from field: shoplake.v1.StageMaintenance maintenance = 28;
+   */
+  maintenance?: StageMaintenance | undefined;
 };
 
 /**
@@ -427,6 +434,49 @@ export type Stage = Message<"shoplake.v1.Stage"> & {
  */
 export const StageSchema: GenMessage<Stage> = /*@__PURE__*/
   messageDesc(file_shoplake_v1_run, 3);
+
+/**
+ * StageMaintenance is what maintenance did to a table.
+ *
+ * @generated from message shoplake.v1.StageMaintenance
+ */
+export type StageMaintenance = Message<"shoplake.v1.StageMaintenance"> & {
+  /**
+   * Small data files that were rewritten, and the files that hold their rows now.
+   *
+   * @generated from field: int64 files_compacted = 1;
+   */
+  filesCompacted: bigint;
+
+  /**
+   * @generated from field: int64 files_written = 2;
+   */
+  filesWritten: bigint;
+
+  /**
+   * @generated from field: int64 snapshots_expired = 3;
+   */
+  snapshotsExpired: bigint;
+
+  /**
+   * Files that no snapshot named any more.
+   *
+   * @generated from field: int64 orphans_removed = 4;
+   */
+  orphansRemoved: bigint;
+
+  /**
+   * @generated from field: int64 bytes_removed = 5;
+   */
+  bytesRemoved: bigint;
+};
+
+/**
+ * Describes the message shoplake.v1.StageMaintenance.
+ * Use `create(StageMaintenanceSchema)` to create a new message.
+ */
+export const StageMaintenanceSchema: GenMessage<StageMaintenance> = /*@__PURE__*/
+  messageDesc(file_shoplake_v1_run, 4);
 
 /**
  * PlannedPartition is a partition that a stage builds.
@@ -454,7 +504,7 @@ export type PlannedPartition = Message<"shoplake.v1.PlannedPartition"> & {
  * Use `create(PlannedPartitionSchema)` to create a new message.
  */
 export const PlannedPartitionSchema: GenMessage<PlannedPartition> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 4);
+  messageDesc(file_shoplake_v1_run, 5);
 
 /**
  * Task is some partitions of a stage: what one worker does at a time.
@@ -539,7 +589,7 @@ export type Task = Message<"shoplake.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 5);
+  messageDesc(file_shoplake_v1_run, 6);
 
 /**
  * Attempt is one try at a task.
@@ -596,7 +646,7 @@ export type Attempt = Message<"shoplake.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export const AttemptSchema: GenMessage<Attempt> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 6);
+  messageDesc(file_shoplake_v1_run, 7);
 
 /**
  * @generated from message shoplake.v1.SubmitRunRequest
@@ -652,7 +702,7 @@ export type SubmitRunRequest = Message<"shoplake.v1.SubmitRunRequest"> & {
  * Use `create(SubmitRunRequestSchema)` to create a new message.
  */
 export const SubmitRunRequestSchema: GenMessage<SubmitRunRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 7);
+  messageDesc(file_shoplake_v1_run, 8);
 
 /**
  * @generated from message shoplake.v1.GetRunRequest
@@ -669,7 +719,7 @@ export type GetRunRequest = Message<"shoplake.v1.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 8);
+  messageDesc(file_shoplake_v1_run, 9);
 
 /**
  * @generated from message shoplake.v1.ListRunsRequest
@@ -701,7 +751,7 @@ export type ListRunsRequest = Message<"shoplake.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 9);
+  messageDesc(file_shoplake_v1_run, 10);
 
 /**
  * @generated from message shoplake.v1.ListRunsResponse
@@ -723,7 +773,7 @@ export type ListRunsResponse = Message<"shoplake.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 10);
+  messageDesc(file_shoplake_v1_run, 11);
 
 /**
  * @generated from message shoplake.v1.CancelRunRequest
@@ -740,7 +790,7 @@ export type CancelRunRequest = Message<"shoplake.v1.CancelRunRequest"> & {
  * Use `create(CancelRunRequestSchema)` to create a new message.
  */
 export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 11);
+  messageDesc(file_shoplake_v1_run, 12);
 
 /**
  * @generated from message shoplake.v1.CancelRunsRequest
@@ -767,7 +817,7 @@ export type CancelRunsRequest = Message<"shoplake.v1.CancelRunsRequest"> & {
  * Use `create(CancelRunsRequestSchema)` to create a new message.
  */
 export const CancelRunsRequestSchema: GenMessage<CancelRunsRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 12);
+  messageDesc(file_shoplake_v1_run, 13);
 
 /**
  * @generated from message shoplake.v1.CancelRunsResponse
@@ -793,7 +843,7 @@ export type CancelRunsResponse = Message<"shoplake.v1.CancelRunsResponse"> & {
  * Use `create(CancelRunsResponseSchema)` to create a new message.
  */
 export const CancelRunsResponseSchema: GenMessage<CancelRunsResponse> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 13);
+  messageDesc(file_shoplake_v1_run, 14);
 
 /**
  * @generated from message shoplake.v1.ResumeRunRequest
@@ -810,7 +860,7 @@ export type ResumeRunRequest = Message<"shoplake.v1.ResumeRunRequest"> & {
  * Use `create(ResumeRunRequestSchema)` to create a new message.
  */
 export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 14);
+  messageDesc(file_shoplake_v1_run, 15);
 
 /**
  * @generated from message shoplake.v1.ResumeRunsRequest
@@ -837,7 +887,7 @@ export type ResumeRunsRequest = Message<"shoplake.v1.ResumeRunsRequest"> & {
  * Use `create(ResumeRunsRequestSchema)` to create a new message.
  */
 export const ResumeRunsRequestSchema: GenMessage<ResumeRunsRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 15);
+  messageDesc(file_shoplake_v1_run, 16);
 
 /**
  * @generated from message shoplake.v1.ResumeRunsResponse
@@ -863,7 +913,7 @@ export type ResumeRunsResponse = Message<"shoplake.v1.ResumeRunsResponse"> & {
  * Use `create(ResumeRunsResponseSchema)` to create a new message.
  */
 export const ResumeRunsResponseSchema: GenMessage<ResumeRunsResponse> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 16);
+  messageDesc(file_shoplake_v1_run, 17);
 
 /**
  * RefusedRun is a run that could not be cancelled or resumed.
@@ -896,7 +946,7 @@ export type RefusedRun = Message<"shoplake.v1.RefusedRun"> & {
  * Use `create(RefusedRunSchema)` to create a new message.
  */
 export const RefusedRunSchema: GenMessage<RefusedRun> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 17);
+  messageDesc(file_shoplake_v1_run, 18);
 
 /**
  * @generated from message shoplake.v1.ListStagesRequest
@@ -915,7 +965,7 @@ export type ListStagesRequest = Message<"shoplake.v1.ListStagesRequest"> & {
  * Use `create(ListStagesRequestSchema)` to create a new message.
  */
 export const ListStagesRequestSchema: GenMessage<ListStagesRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 18);
+  messageDesc(file_shoplake_v1_run, 19);
 
 /**
  * @generated from message shoplake.v1.ListStagesResponse
@@ -932,7 +982,7 @@ export type ListStagesResponse = Message<"shoplake.v1.ListStagesResponse"> & {
  * Use `create(ListStagesResponseSchema)` to create a new message.
  */
 export const ListStagesResponseSchema: GenMessage<ListStagesResponse> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 19);
+  messageDesc(file_shoplake_v1_run, 20);
 
 /**
  * @generated from message shoplake.v1.ListTasksRequest
@@ -963,7 +1013,7 @@ export type ListTasksRequest = Message<"shoplake.v1.ListTasksRequest"> & {
  * Use `create(ListTasksRequestSchema)` to create a new message.
  */
 export const ListTasksRequestSchema: GenMessage<ListTasksRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 20);
+  messageDesc(file_shoplake_v1_run, 21);
 
 /**
  * @generated from message shoplake.v1.ListTasksResponse
@@ -985,7 +1035,7 @@ export type ListTasksResponse = Message<"shoplake.v1.ListTasksResponse"> & {
  * Use `create(ListTasksResponseSchema)` to create a new message.
  */
 export const ListTasksResponseSchema: GenMessage<ListTasksResponse> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 21);
+  messageDesc(file_shoplake_v1_run, 22);
 
 /**
  * @generated from message shoplake.v1.WatchRunRequest
@@ -1009,7 +1059,7 @@ export type WatchRunRequest = Message<"shoplake.v1.WatchRunRequest"> & {
  * Use `create(WatchRunRequestSchema)` to create a new message.
  */
 export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 22);
+  messageDesc(file_shoplake_v1_run, 23);
 
 /**
  * WatchRunResponse is a snapshot at first, then what changed.
@@ -1042,7 +1092,7 @@ export type WatchRunResponse = Message<"shoplake.v1.WatchRunResponse"> & {
  * Use `create(WatchRunResponseSchema)` to create a new message.
  */
 export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*/
-  messageDesc(file_shoplake_v1_run, 23);
+  messageDesc(file_shoplake_v1_run, 24);
 
 /**
  * @generated from enum shoplake.v1.RunState
