@@ -396,7 +396,9 @@ func TestGraphOfManyTables(t *testing.T) {
 func TestChecksFingerprint(t *testing.T) {
 	t.Parallel()
 	base := load(t, changed(nil))
-	of := func(files map[string]string, table string) string { return pipeline.ChecksFingerprint(load(t, changed(files)), table) }
+	of := func(files map[string]string, table string) string {
+		return pipeline.ChecksFingerprint(load(t, changed(files)), table)
+	}
 	before := pipeline.ChecksFingerprint(base, "silver.sales")
 	if before == "" || pipeline.ChecksFingerprint(base, "bronze.sales") != "" {
 		t.Error("silver.sales has a check, bronze.sales has none")
