@@ -128,9 +128,14 @@ func (h *history) ended(run *shoplakev1.Run, stages map[string]*shoplakev1.Stage
 	}
 	switch run.GetState() {
 	case shoplakev1.RunState_RUN_STATE_SUCCEEDED:
-		h.read = maps.Clone(h.landing)
+		h.read = map[place]readFile{}
+		for p, f := range h.landing {
+			h.read[p] = readFile{f, h.readBy(p.source)}
+		}
 	case shoplakev1.RunState_RUN_STATE_CANCELLED:
+		h.read = nil
 	default:
+		h.read = nil
 		// While a run of an interval builds only a part, a sale that moved into it may stand twice: the check holds that back.
 		if message := run.GetError().GetMessage(); !strings.Contains(message, "amount_small") && (open || !strings.Contains(message, "sale_key")) {
 			h.differs = fmt.Sprintf("the run ended as %v: %v", run.GetState(), run.GetError())

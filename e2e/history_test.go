@@ -84,8 +84,8 @@ func (f landingFile) clone() landingFile {
 	return c
 }
 
-// lost is a file that was deleted from landing after it was read.
-type lost struct {
+// readFile is a file that was read, and may be deleted from landing by now.
+type readFile struct {
 	landingFile
 	// readBy is the contract and the time zone that it was read by.
 	readBy string
@@ -100,9 +100,9 @@ type history struct {
 	s       *shop
 	seed    uint64
 	landing map[place]landingFile
-	gone    map[place]lost
-	// read is landing as the last good run saw it.
-	read map[place]landingFile
+	gone    map[place]readFile
+	// read is landing as the last run saw it, where that was good: of what another one read nobody here knows.
+	read map[place]readFile
 	// edits are the variants of the pipeline's files; see edits.
 	edits map[string]int
 	clock time.Time
@@ -115,7 +115,7 @@ type history struct {
 
 func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{
-		t: t, seed: seed, landing: map[place]landingFile{}, gone: map[place]lost{}, read: map[place]landingFile{}, edits: map[string]int{},
+		t: t, seed: seed, landing: map[place]landingFile{}, gone: map[place]readFile{}, read: map[place]readFile{}, edits: map[string]int{},
 		clock: time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC),
 	}
 	h.s = setup(t, h.pipeline(), 1+int(seed%2))
@@ -313,14 +313,14 @@ func (h *history) readBy(source string) string {
 func (h *history) deleteFile(r *rand.Rand) {
 	list := slices.DeleteFunc(h.places(), func(p place) bool {
 		was, ok := h.read[p]
-		return !ok || !bytes.Equal(encode(h.t, p.source, was), encode(h.t, p.source, h.landing[p]))
+		return !ok || !bytes.Equal(encode(h.t, p.source, was.landingFile), encode(h.t, p.source, h.landing[p]))
 	})
 	if len(list) == 0 {
 		return
 	}
 	p := pick(r, list)
 	h.tell("  %s/%s", p.source, p.path)
-	h.gone[p] = lost{h.landing[p], h.readBy(p.source)}
+	h.gone[p] = h.read[p]
 	delete(h.landing, p)
 	if err := os.Remove(h.s.path("landing", p.source, p.path)); err != nil {
 		h.t.Fatal(err)
