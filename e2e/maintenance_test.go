@@ -200,6 +200,10 @@ func TestMaintenance(t *testing.T) {
 	wantNamed(t, l)
 	_, stages = s.daily()
 	wantUpToDate(t, stages)
+	// Of what maintenance wrote down of its own, the last alone is left.
+	if folders, err := os.ReadDir(s.path("lake", lake.MaintenanceFolder)); err != nil || len(folders) != 1 {
+		t.Errorf("there are %v, %v", folders, err)
+	}
 }
 
 // TestChangesThroughCompactions lets changes and compactions follow each other, unseen by the models, which then have to find

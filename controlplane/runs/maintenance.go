@@ -118,6 +118,12 @@ func (l *planner) expirable(ctx context.Context, p *pipeline.Pipeline, limits *p
 // orphaned says which of a table's files may be removed where no metadata names them. What it knows of runs it reads when it is
 // first asked: see lake.RemoveOrphans.
 func (l *planner) orphaned(ctx context.Context, limits *pipeline.Maintenance) func(lake.Stored) bool {
+	now, ended := time.Now(), l.endedRuns(ctx)
+	return func(f lake.Stored) bool { return mayRemove(f, ended, now, limits.KeepOrphans) }
+}
+
+// endedRuns says which runs are known to have ended; what is known is read when it is first asked, and kept.
+func (l *planner) endedRuns(ctx context.Context) func(run string) bool {
 	index := sync.OnceValue(func() *bus.RunIndex {
 		index, err := l.Bus.RunIndex(ctx)
 		if err != nil {
@@ -127,7 +133,7 @@ func (l *planner) orphaned(ctx context.Context, limits *pipeline.Maintenance) fu
 		return index
 	})
 	known := map[string]bool{}
-	ended := func(run string) bool {
+	return func(run string) bool {
 		is, ok := known[run]
 		if !ok {
 			is = l.ended(ctx, index(), run)
@@ -135,8 +141,6 @@ func (l *planner) orphaned(ctx context.Context, limits *pipeline.Maintenance) fu
 		}
 		return is
 	}
-	now := time.Now()
-	return func(f lake.Stored) bool { return mayRemove(f, ended, now, limits.KeepOrphans) }
 }
 
 // ended says whether a run is known to have ended: by the index, or by its log where the index was not brought up to date.
@@ -279,10 +283,10 @@ func (l *leader) pins() map[string][]int64 {
 }
 
 // planFolder is where the plans and lists of a stage lie: below the table's folder in the lake. Those of maintenance lie
-// outside of it: they would be the first that the next maintenance finds to remove.
+// outside of it.
 func planFolder(f facts, kind dispatchv1.StageKind, plan uint32) string {
 	if kind == dispatchv1.StageKind_STAGE_KIND_MAINTENANCE {
-		return fmt.Sprintf("maintenance/%s/%s/%d", f.runID, f.table, plan)
+		return fmt.Sprintf(lake.MaintenanceFolder+"/%s/%s/%d", f.runID, f.table, plan)
 	}
 	return fmt.Sprintf("%s/plans/%s/%d", strings.ReplaceAll(f.table, ".", "/"), f.runID, plan)
 }

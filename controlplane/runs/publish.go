@@ -22,6 +22,9 @@ func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, 
 		return nil, fmt.Errorf("load the pipeline of run %s: %w", f.runID, err)
 	}
 	if flow := p.Flow(f.submitted.GetFlow()); flow != nil && flow.Maintenance != nil {
+		if err := l.Lake.RemoveMaintenance(l.endedRuns(ctx)); err != nil {
+			l.Log.WarnContext(ctx, "plans of former maintenance are left; the next one tries again", "error", err)
+		}
 		return l.move(ctx, f, func(current *dispatchv1.Published) (map[string]int64, string, error) {
 			moved, err := l.compactedPublished(ctx, f, current.GetSnapshots())
 			return moved, current.GetPipelineDigest(), err

@@ -197,6 +197,31 @@ func (l *Lake) orphans(ctx context.Context, name string, root *os.Root, removabl
 	return slices.DeleteFunc(files, func(f Stored) bool { return named[filepath.Join(location, filepath.FromSlash(f.Path))] }), folders, nil
 }
 
+// MaintenanceFolder is a folder in the warehouse, beside those of the layers, for what maintenance writes down of its own: below
+// the tables it would be the first that the next maintenance finds to remove. Each run has a folder in it.
+const MaintenanceFolder = "maintenance"
+
+// RemoveMaintenance removes the folders of runs that remove gives up from the maintenance folder.
+func (l *Lake) RemoveMaintenance(remove func(run string) bool) error {
+	entries, err := fs.ReadDir(l.root.FS(), MaintenanceFolder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list what maintenance wrote down: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		if entry.IsDir() && remove(entry.Name()) {
+			errs = append(errs, l.root.RemoveAll(filepath.Join(MaintenanceFolder, entry.Name())))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove what maintenance wrote down of runs that ended: %w", err)
+	}
+	return nil
+}
+
 // named are the absolute paths of all files that a table's metadata reaches.
 func (l *Lake) named(ctx context.Context, t *table.Table) (map[string]bool, error) {
 	named := map[string]bool{folder(t.MetadataLocation()): true}
