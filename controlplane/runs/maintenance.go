@@ -44,7 +44,16 @@ func (l *planner) staleFiles(ctx context.Context, p *pipeline.Pipeline, limits *
 	if len(groups)+len(expire)+len(orphans) == 0 {
 		return found, nil
 	}
-	found.reason = fmt.Sprintf("%d groups of small files, %d snapshots that nobody needs, %d files that nothing names", len(groups), len(expire), len(orphans))
+	var todo []string
+	for _, kind := range []struct {
+		n    int
+		what string
+	}{{len(slices.Concat(groups...)), "small files to rewrite"}, {len(expire), "snapshots that nobody needs"}, {len(orphans), "files that nothing names"}} {
+		if kind.n > 0 {
+			todo = append(todo, fmt.Sprintf("%d %s", kind.n, kind.what))
+		}
+	}
+	found.reason = strings.Join(todo, ", ")
 	found.plan = plan
 	plan.Kind = dispatchv1.StageKind_STAGE_KIND_MAINTENANCE
 	pinned := &dispatchv1.PinnedTable{Table: table.Name, SnapshotId: table.SnapshotID}

@@ -279,19 +279,8 @@ print(json.dumps({
 
 func TestPyiceberg(t *testing.T) {
 	t.Parallel()
-	if out, err := exec.CommandContext(t.Context(), "python3", "-c", "import pyiceberg.catalog.sql, pyarrow, sqlalchemy").CombinedOutput(); err != nil {
-		t.Skipf("python3 with pyiceberg[sql-sqlite,pyarrow] is not there: %v: %s", err, out)
-	}
 	l, db, current := fill(t, t.TempDir())
 	expected := want(t, l, db, current)
-	cmd := exec.CommandContext(t.Context(), "python3", "-W", "ignore", "-c", script, l.Warehouse())
-	cmd.Env = append(os.Environ(), "PYICEBERG_HOME="+t.TempDir())
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("pyiceberg: %v\n%s", err, stderr.String())
-	}
 	type result struct {
 		Digest                                       digest
 		Before, February, Small, Price, Total, Title int64
@@ -300,9 +289,7 @@ func TestPyiceberg(t *testing.T) {
 		Bounds                                       []bool
 	}
 	var got result
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	pyiceberg(t, l, script, &got)
 	if diff := cmp.Diff(result{
 		Digest: expected, Before: 50, February: 30, Small: 2, Price: 995, Total: 2, Title: 10,
 		Files:      []int{1, 1, 1, 1, 0},
@@ -310,5 +297,24 @@ func TestPyiceberg(t *testing.T) {
 		Bounds:     []bool{true, true, true, true, true, true, true, true, true},
 	}, got); diff != "" {
 		t.Errorf("pyiceberg reads (-want +got):\n%s", diff)
+	}
+}
+
+// pyiceberg runs a script over the lake and reads what it prints; the test is skipped where there is no pyiceberg.
+func pyiceberg(t *testing.T, l *lake.Lake, script string, into any, args ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "python3", "-c", "import pyiceberg.catalog.sql, pyarrow, sqlalchemy").CombinedOutput(); err != nil {
+		t.Skipf("python3 with pyiceberg[sql-sqlite,pyarrow] is not there: %v: %s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), "python3", append([]string{"-W", "ignore", "-c", script, l.Warehouse()}, args...)...)
+	cmd.Env = append(os.Environ(), "PYICEBERG_HOME="+t.TempDir())
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("pyiceberg: %v\n%s", err, stderr.String())
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 }

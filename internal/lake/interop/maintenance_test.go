@@ -2,10 +2,7 @@ package interop_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -105,17 +102,6 @@ func TestMaintainedTable(t *testing.T) {
 		result.Release()
 	}
 
-	if out, err := exec.CommandContext(t.Context(), "python3", "-c", "import pyiceberg.catalog.sql, pyarrow, sqlalchemy").CombinedOutput(); err != nil {
-		t.Skipf("python3 with pyiceberg[sql-sqlite,pyarrow] is not there: %v: %s", err, out)
-	}
-	cmd := exec.CommandContext(t.Context(), "python3", "-W", "ignore", "-c", maintained, l.Warehouse(), fmt.Sprint(kept))
-	cmd.Env = append(os.Environ(), "PYICEBERG_HOME="+t.TempDir())
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("pyiceberg: %v\n%s", err, stderr.String())
-	}
 	type result struct {
 		Rows, Kept       int64
 		Cents, KeptCents string
@@ -128,9 +114,7 @@ func TestMaintainedTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got result
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	pyiceberg(t, l, maintained, &got, fmt.Sprint(kept))
 	if diff := cmp.Diff(wanted, got); diff != "" {
 		t.Errorf("pyiceberg reads (-want +got):\n%s", diff)
 	}
