@@ -72,6 +72,8 @@ type Config struct {
 	PublicURL string
 	// Schedules says whether flows are started by their schedules, by files and by other flows.
 	Schedules bool
+	// Retention says for how long logs of runs are kept.
+	Retention runs.Retention
 	// Metrics is served at /metrics; nil where there are none.
 	Metrics http.Handler
 	Log     *slog.Logger
@@ -79,6 +81,7 @@ type Config struct {
 
 // ControlPlane is a running control plane.
 type ControlPlane struct {
+	runs    *runs.Log
 	server  *server.Server
 	bus     *bus.Bus
 	lake    *lake.Lake
@@ -144,16 +147,17 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 			return nil, err
 		}
 	}
-	ended := &ends{log: runs.NewLog(cp.bus), pipelines: store, more: make(chan struct{}, 1)}
 	options := engine.Options{MemoryLimit: c.MemoryLimit, SpillDir: cp.scratch.Path, ReadPaths: []string{c.Warehouse}}
-	cp.backfills = backfill.NewDriver(cp.bus, backfill.Runs{Log: runs.NewLog(cp.bus), Pipelines: store}, c.Log)
+	cp.runs = runs.NewLog(cp.bus, &runs.History{Lake: cp.lake, Engine: options})
+	ended := &ends{log: cp.runs, pipelines: store, more: make(chan struct{}, 1)}
+	cp.backfills = backfill.NewDriver(cp.bus, backfill.Runs{Log: cp.runs, Pipelines: store}, c.Log)
 	onEnded := func(s *runs.State) {
 		ended.note(s)
 		cp.backfills.Wake()
 	}
 	coordinator := runs.NewCoordinator(runs.Config{
 		Bus: cp.bus, Lake: cp.lake, Pipelines: store, Landing: c.Landing, Holder: id, LeaseTTL: leaseTTL, Settle: c.Settle,
-		Pool: c.Pool, Engine: options, OnEnded: onEnded, Log: c.Log,
+		Pool: c.Pool, Engine: options, Retention: c.Retention, OnEnded: onEnded, Log: c.Log,
 	})
 	if c.Channels != nil && len(c.Channels.Names()) > 0 {
 		cp.notifier = &alert.Notifier{Runs: ended, Store: told{cp.bus}, Sender: c.Channels, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), Log: c.Log}
@@ -225,20 +229,19 @@ func claimLake(ctx context.Context, b *bus.Bus, l *lake.Lake, log *slog.Logger) 
 
 func (cp *ControlPlane) register(c Config, coordinator *runs.Coordinator, store *pipelinestore.Store, options engine.Options) {
 	reader := &published.Reader{Bus: cp.bus, Lake: cp.lake, Pipelines: store, Engine: options}
-	log := runs.NewLog(cp.bus)
 	cp.kpis = kpi.New(reader)
 	on := cp.server.Registrar()
-	shoplakev1.RegisterRunServiceServer(on, &runs.Handler{Coordinator: coordinator, Store: store, Runs: log})
+	shoplakev1.RegisterRunServiceServer(on, &runs.Handler{Coordinator: coordinator, Store: store, Runs: cp.runs})
 	shoplakev1.RegisterFlowServiceServer(on, &flow.Handler{
-		Pipelines: store, States: cp.bus, Runs: log, Scheduled: c.Schedules, Landing: c.Landing, Settle: c.Settle,
+		Pipelines: store, States: cp.bus, Runs: cp.runs, Scheduled: c.Schedules, Landing: c.Landing, Settle: c.Settle,
 	})
-	shoplakev1.RegisterBackfillServiceServer(on, &backfill.Handler{Bus: cp.bus, Coordinator: coordinator, Runs: log, Pipelines: store, Driver: cp.backfills, Pool: c.Pool})
+	shoplakev1.RegisterBackfillServiceServer(on, &backfill.Handler{Bus: cp.bus, Coordinator: coordinator, Runs: cp.runs, Pipelines: store, Driver: cp.backfills, Pool: c.Pool})
 	shoplakev1.RegisterPipelineServiceServer(on, &pipeline.Handler{Pipelines: store})
 	shoplakev1.RegisterSourceServiceServer(on, &source.Handler{Reader: reader, Landing: c.Landing})
 	shoplakev1.RegisterKpiServiceServer(on, &kpi.Handler{KPIs: cp.kpis})
 	shoplakev1.RegisterTableServiceServer(on, &table.Handler{Reader: reader, Lake: cp.lake})
 	shoplakev1.RegisterQuarantineServiceServer(on, &quarantine.Handler{Reader: reader, Landing: c.Landing})
-	shoplakev1.RegisterHealthServiceServer(on, &health.Handler{Reader: reader, Bus: cp.bus, Runs: log, Pool: c.Pool, Version: c.Version, Leads: &cp.leads, TraceURL: c.TraceURL})
+	shoplakev1.RegisterHealthServiceServer(on, &health.Handler{Reader: reader, Bus: cp.bus, Runs: cp.runs, Pool: c.Pool, Version: c.Version, Leads: &cp.leads, TraceURL: c.TraceURL})
 }
 
 // lead begins and ends what only the control plane that coordinates does.
@@ -256,7 +259,7 @@ func (cp *ControlPlane) lead(ctx context.Context, leads bool) {
 // schedule makes the scheduler, which works while this control plane leads.
 func (cp *ControlPlane) schedule(c Config, store *pipelinestore.Store) *schedule.Scheduler {
 	return schedule.New(schedule.Config{
-		States: cp.bus, Runs: runs.NewLog(cp.bus), Pipelines: store, NewRuns: cp.bus.WatchNewRuns,
+		States: cp.bus, Runs: cp.runs, Pipelines: store, NewRuns: cp.bus.WatchNewRuns,
 		OpenRuns: func(ctx context.Context) ([]string, error) {
 			index, err := cp.bus.RunIndex(ctx)
 			if err != nil {

@@ -38,6 +38,12 @@ type shop struct {
 // setup starts a control plane and some workers on a folder of their own.
 func setup(t *testing.T, pipeline fs.FS, workers int) *shop {
 	t.Helper()
+	return setupWith(t, pipeline, workers, func(*controlplane.Config) {})
+}
+
+// setupWith is setup with a control plane that is configured in another way.
+func setupWith(t *testing.T, pipeline fs.FS, workers int, change func(*controlplane.Config)) *shop {
+	t.Helper()
 	s := &shop{t: t, dir: t.TempDir()}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	var err error
@@ -45,10 +51,12 @@ func setup(t *testing.T, pipeline fs.FS, workers int) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.nats.Close)
-	cp, err := controlplane.Start(t.Context(), controlplane.Config{
+	config := controlplane.Config{
 		Listen: "127.0.0.1:0", Bus: bus.Config{Server: s.nats}, Warehouse: s.path("lake"), Landing: s.path("landing"), ScratchDir: s.path("scratch"),
 		Pipeline: pipeline, Pool: worker.DefaultPool, Settle: time.Nanosecond, Log: log, MemoryLimit: 1 << 30,
-	})
+	}
+	change(&config)
+	cp, err := controlplane.Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

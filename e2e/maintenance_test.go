@@ -124,7 +124,7 @@ func TestMaintenance(t *testing.T) {
 	if m := stages["bronze.sales"].GetMaintenance(); m.GetFilesCompacted() != days+1 || m.GetFilesWritten() != 1 {
 		t.Errorf("bronze was maintained: %v (%s)", m, stages["bronze.sales"].GetReason())
 	}
-	if len(stages) != 5 || stages["silver.sales"].GetMaintenance().GetOrphansRemoved() == 0 {
+	if len(stages) != 6 || stages["silver.sales"].GetMaintenance().GetOrphansRemoved() == 0 {
 		t.Errorf("stages %v", stages)
 	}
 	s.wantSame(before)

@@ -49,6 +49,7 @@ must be the same, at the same path, for the control plane and its workers.`,
 	c.nats.flags(cmd, "embedded where none is given")
 	f.IntVar(&c.nats.replicas, "nats-replicas", 0, "copies of each stream in a cluster, 1 to 5 (default: as they are, 1 for new ones)")
 	c.embedded.flags(cmd)
+	c.keep.flags(cmd)
 	c.logs.flags(cmd)
 	return cmd
 }
@@ -66,6 +67,7 @@ type controlplaneVerb struct {
 	nats      natsFlags
 	embedded  embeddedFlags
 	notices   noticeFlags
+	keep      retentionFlags
 	logs      logFlags
 }
 
@@ -97,7 +99,7 @@ func (c *controlplaneVerb) run(cmd *cobra.Command, t *telemetry.Telemetry) error
 		Channels: channels, PublicURL: c.notices.publicURL,
 		Listen: c.listen, Insecure: c.insecure, TraceURL: c.traceURL, Bus: connection,
 		Warehouse: c.dirs.warehouse, Landing: c.dirs.landing, ScratchDir: c.dirs.scratch,
-		Pipeline: folder, MemoryLimit: memoryFor(c.memory, queriesPercent, 1), Pool: c.pool, Version: release, Schedules: c.schedules,
+		Pipeline: folder, MemoryLimit: memoryFor(c.memory, queriesPercent, 1), Pool: c.pool, Version: release, Schedules: c.schedules, Retention: c.keep.Retention,
 		Metrics: t.MetricsHandler(), Log: t.Logger(),
 	})
 	if err != nil {

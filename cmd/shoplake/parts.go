@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/shoplake/shoplake/controlplane/runs"
 	"github.com/shoplake/shoplake/internal/bus"
 	"github.com/shoplake/shoplake/internal/pipelinestore"
 	"github.com/shoplake/shoplake/internal/telemetry"
@@ -91,6 +92,16 @@ func (n *noticeFlags) flags(cmd *cobra.Command) {
 ops=slack://token@channel; may be given more than once. It holds a secret: better in the settings file or in the
 environment, SHOPLAKE_CHANNEL, with spaces between`)
 	f.StringVar(&n.publicURL, "public-url", "", "where people reach this server, as https://shoplake.example.com: for the links in what they are told")
+}
+
+// retentionFlags are for how long logs of runs are kept.
+type retentionFlags struct {
+	runs.Retention
+}
+
+func (r *retentionFlags) flags(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&r.Runs, "keep-runs", runs.KeepRuns, "how many of the newest runs that have ended keep their logs in NATS; all are kept in the table ops.runs")
+	cmd.Flags().DurationVar(&r.Time, "keep-runs-for", runs.KeepRunsTime, "for how long at least a run keeps its log after it has ended; never less than two days")
 }
 
 // logFlags are how a server logs; traces and metrics follow the OTEL_ environment variables.

@@ -73,6 +73,7 @@ type serveOptions struct {
 	schedules    bool
 	notices      noticeFlags
 	nats         bus.ServerConfig
+	retention    retentionFlags
 }
 
 func (o *serveOptions) flags(cmd *cobra.Command) {
@@ -84,6 +85,7 @@ func (o *serveOptions) flags(cmd *cobra.Command) {
 	f.IntVar(&o.workers, "workers", 2, "how many workers, each doing one task at a time")
 	f.Var(&o.workerMemory, "worker-memory", "memory that each worker's queries may use before they spill, e.g. 4GiB (default: 55% of the machine's, divided)")
 	f.Var(&o.queryMemory, "query-memory", "memory that KPIs and SQL may use (default: 15% of the machine's)")
+	o.retention.flags(cmd)
 	f.DurationVar(&o.drain, "drain", 30*time.Second, "how long tasks under way may take to end when the process is stopped")
 }
 
@@ -138,7 +140,7 @@ func startHouse(ctx context.Context, dirs folders, o serveOptions, t *telemetry.
 		Listen: o.listen, Insecure: o.insecure, TraceURL: o.traceURL, Bus: connection,
 		Warehouse: dirs.warehouse, Landing: dirs.landing, ScratchDir: dirs.scratch,
 		Pipeline: folder, MemoryLimit: memoryFor(o.queryMemory, queriesPercent, 1), Pool: worker.DefaultPool, Version: release, Settle: o.settle, Schedules: o.schedules,
-		Metrics: t.MetricsHandler(), Log: t.Logger(),
+		Retention: o.retention.Retention, Metrics: t.MetricsHandler(), Log: t.Logger(),
 	})
 	if err != nil {
 		return nil, err

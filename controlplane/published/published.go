@@ -96,17 +96,29 @@ func (s *State) Columns(name string) []pipeline.Column {
 	return s.Pipeline.Columns(name)
 }
 
-// SnapshotID is the published snapshot of a table, 0 where there is none.
-func (s *State) SnapshotID(name string) int64 { return s.Record.GetSnapshots()[name] }
+// SnapshotID is the published snapshot of a table, 0 where there is none. Of a table that no run writes it is the one of now.
+func (s *State) SnapshotID(ctx context.Context, name string) (int64, error) {
+	if !slices.ContainsFunc(pipeline.OpsTables(), func(t pipeline.OpsTable) bool { return t.Live && t.Name == name }) {
+		return s.Record.GetSnapshots()[name], nil
+	}
+	t, err := s.reader.Lake.Table(ctx, name)
+	if errors.Is(err, lake.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find the snapshot of %s: %w", name, err)
+	}
+	return t.SnapshotID, nil
+}
 
 // Table is a table at its published snapshot; nil where nothing of it is published.
 func (s *State) Table(ctx context.Context, name string) (*lake.Table, error) {
 	if !s.Has(name) {
 		return nil, fmt.Errorf("table %s: %w: see `shoplake tables list`", name, ErrNotFound)
 	}
-	id := s.SnapshotID(name)
-	if id == 0 {
-		return nil, nil
+	id, err := s.SnapshotID(ctx, name)
+	if err != nil || id == 0 {
+		return nil, err
 	}
 	t, err := s.reader.Lake.TableAt(ctx, name, id)
 	if err != nil {
@@ -117,9 +129,9 @@ func (s *State) Table(ctx context.Context, name string) (*lake.Table, error) {
 
 // Files are the data files of a table at its published snapshot.
 func (s *State) Files(ctx context.Context, name string) ([]lake.File, error) {
-	id := s.SnapshotID(name)
-	if id == 0 {
-		return nil, nil
+	id, err := s.SnapshotID(ctx, name)
+	if err != nil || id == 0 {
+		return nil, err
 	}
 	files, err := s.reader.Lake.Files(ctx, name, id)
 	if err != nil {

@@ -54,7 +54,9 @@ type Config struct {
 	Engine engine.Options
 	// OnEnded, where set, is called with each run that ends while this control plane coordinates. It must not wait, and only read.
 	OnEnded func(*State)
-	Log     *slog.Logger
+	// Retention says for how long logs of runs are kept.
+	Retention Retention
+	Log       *slog.Logger
 }
 
 // Coordinator drives runs while it holds the lease.
@@ -66,7 +68,7 @@ type Coordinator struct {
 
 // NewCoordinator returns a coordinator; Run starts it.
 func NewCoordinator(c Config) *Coordinator {
-	return &Coordinator{planner: &planner{Config: c, log: NewLog(c.Bus)}}
+	return &Coordinator{planner: &planner{Config: c, log: NewLog(c.Bus, &History{Lake: c.Lake, Engine: c.Engine})}}
 }
 
 // leader is a coordinator while it holds the lease: one goroutine decides, others do.
@@ -80,6 +82,8 @@ type leader struct {
 	clock float64
 	done  chan outcome
 	ctx   context.Context
+	// unarchived counts the runs that have ended since ops.runs was last added to.
+	unarchived atomic.Int64
 }
 
 func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
@@ -102,6 +106,7 @@ func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 		return err
 	}
 	l.Log.InfoContext(ctx, "coordinating runs", "epoch", l.epoch, "holder", l.Holder, "open", len(l.runs))
+	go l.keepHistory(ctx)
 	tick := time.NewTicker(lookAround)
 	defer tick.Stop()
 	l.countSlots(ctx)

@@ -55,7 +55,7 @@ func newWorkshop(b *testing.B) *workshop {
 	if err := w.bus.Setup(ctx); err != nil {
 		b.Fatal(err)
 	}
-	w.log = NewLog(w.bus)
+	w.log = NewLog(w.bus, nil)
 	return w
 }
 

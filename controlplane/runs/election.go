@@ -70,6 +70,7 @@ func (l *leader) loadOpenRuns(ctx context.Context) error {
 // noteEnd keeps what a run came to, and notes that it has ended: nobody has to read its log any more.
 func (l *leader) noteEnd(ctx context.Context, s *State) error {
 	l.log.keepCheckpoint(ctx, s)
+	l.unarchived.Add(1)
 	return l.Bus.MarkEnded(ctx, s.RunID, s.Messages)
 }
 

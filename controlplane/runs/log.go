@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/oklog/ulid/v2"
@@ -29,7 +28,8 @@ var ErrEnded = errors.New("the run has ended")
 // Log reads and extends the logs of runs. Any control plane may have one; it keeps the folded states of recent runs, so
 // that a request reads only what was appended since.
 type Log struct {
-	bus *bus.Bus
+	bus     *bus.Bus
+	history *History
 
 	mu     sync.Mutex
 	folded map[string]*State
@@ -39,18 +39,36 @@ type Log struct {
 // foldedRuns is how many folded states a Log keeps.
 const foldedRuns = 256
 
-// NewLog returns the log on a bus.
-func NewLog(b *bus.Bus) *Log { return &Log{bus: b, folded: map[string]*State{}} }
+// NewLog returns the log on a bus; runs whose logs were removed are read from their history, or are not known where it is nil.
+func NewLog(b *bus.Bus, h *History) *Log {
+	return &Log{bus: b, history: h, folded: map[string]*State{}}
+}
 
 // View calls f with the run's state as it is now. f must not keep the state: it is shared and changes.
 func (l *Log) View(ctx context.Context, runID string, f func(*State) error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s, err := l.refresh(ctx, runID)
+	found, err := l.view(ctx, runID, f)
+	if found || err != nil {
+		return err
+	}
+	s, err := l.archived(ctx, runID)
 	if err != nil {
 		return err
 	}
 	return f(s)
+}
+
+// view is View of a run that has a log; others are not found.
+func (l *Log) view(ctx context.Context, runID string, f func(*State) error) (found bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, err := l.refresh(ctx, runID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f(s)
 }
 
 func (l *Log) refresh(ctx context.Context, runID string) (*State, error) {
@@ -198,9 +216,14 @@ func (l *Log) Cancel(ctx context.Context, runID string) error {
 		if err := l.fold(ctx, s); err != nil {
 			return err
 		}
+		if s.Submitted == nil {
+			known, err := l.archived(ctx, runID)
+			if err != nil {
+				return err
+			}
+			s = known
+		}
 		switch {
-		case s.Submitted == nil:
-			return fmt.Errorf("run %s: %w", runID, ErrNotFound)
 		case s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLING || s.Phase == shoplakev1.RunState_RUN_STATE_CANCELLED:
 			return nil
 		}
@@ -218,16 +241,32 @@ func (l *Log) Cancel(ctx context.Context, runID string) error {
 	}
 }
 
-// List calls f with runs, the newest first, from those older than before (all where empty), until f returns false.
+// listPage is how many runs are read from the history at a time.
+const listPage = 100
+
+// List calls f with runs, the newest first, from those older than before (all where empty), until f returns false: those that
+// have a log, and between and after them those of the history whose logs were removed.
 func (l *Log) List(ctx context.Context, before string, f func(*State) bool) error {
+	// In this order a run whose log is removed meanwhile is found in the history.
 	ids, err := l.bus.Runs(ctx)
 	if err != nil {
 		return fmt.Errorf("list runs: %w", err)
 	}
-	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
+	upTo, known, err := l.purged(ctx)
+	if err != nil {
+		return err
+	}
+	slices.Reverse(ids)
+	ids = slices.DeleteFunc(ids, func(id string) bool { return before != "" && id >= before })
+	past := &pastRuns{history: l.history, before: before, logged: map[string]bool{}}
 	for _, id := range ids {
-		if before != "" && id >= before {
-			continue
+		past.logged[id] = true
+	}
+	for _, id := range ids {
+		if !known || id < upTo {
+			if more, err := past.until(ctx, id, f); err != nil || !more {
+				return err
+			}
 		}
 		more := true
 		err := l.View(ctx, id, func(s *State) error { more = f(s); return nil })
@@ -238,7 +277,44 @@ func (l *Log) List(ctx context.Context, before string, f func(*State) bool) erro
 			return nil
 		}
 	}
-	return nil
+	if known && upTo == "" {
+		return nil
+	}
+	_, err = past.until(ctx, "", f)
+	return err
+}
+
+// pastRuns reads the runs of the history that have no log any more, the newest first.
+type pastRuns struct {
+	history *History
+	before  string
+	logged  map[string]bool
+	page    []*State
+	end     bool
+}
+
+// until calls f with those newer than a run, until f returns false.
+func (p *pastRuns) until(ctx context.Context, id string, f func(*State) bool) (more bool, err error) {
+	for {
+		if len(p.page) == 0 {
+			if p.end {
+				return true, nil
+			}
+			if p.page, err = p.history.Before(ctx, p.before, listPage); err != nil {
+				return false, err
+			}
+			p.end = len(p.page) < listPage
+			continue
+		}
+		s := p.page[0]
+		if s.RunID <= id {
+			return true, nil
+		}
+		p.page, p.before = p.page[1:], s.RunID
+		if !p.logged[s.RunID] && !f(s) {
+			return false, nil
+		}
+	}
 }
 
 // Watch calls f with the state and the tables whose stages changed: first with all of them, then after each message of
@@ -249,7 +325,11 @@ func (l *Log) Watch(ctx context.Context, runID string, after uint64, f func(s *S
 		return err
 	}
 	if s.Submitted == nil {
-		return fmt.Errorf("run %s: %w", runID, ErrNotFound)
+		known, err := l.archived(ctx, runID)
+		if err != nil {
+			return err
+		}
+		s = known
 	}
 	if s.Seq > after || s.Terminal() {
 		if err := f(s, tables(s)); err != nil || s.Terminal() {

@@ -152,13 +152,11 @@ func (l *planner) endedRuns(ctx context.Context) func(run string) bool {
 	}
 }
 
-// ended says whether a run is known to have ended: by the index, or by its log where the index was not brought up to date.
+// ended says whether a run is known to have ended: by the index, by its log where the index was not brought up to date, or by
+// ops.runs where the log was removed.
 func (l *planner) ended(ctx context.Context, index *bus.RunIndex, run string) bool {
 	if index == nil {
 		return false
-	}
-	if index.Logs[run] == 0 {
-		return index.Archived[run]
 	}
 	if index.HasEnded(run) {
 		return true
@@ -190,6 +188,10 @@ func sameRows(plan *dispatchv1.StagePlan, staged *dispatchv1.TaskOutput) error {
 // holds: a coordinator fences the tables of announced commits when it takes over, this step begins with a fence again, runs that
 // write the same table wait for this one to end, and files of a run's folder are given up only when the run has ended.
 func (l *leader) maintain(ctx context.Context, f facts, plan *dispatchv1.StagePlan, add []lake.Staged) ([]*dispatchv1.RunEvent, error) {
+	if f.table == pipeline.RunsTable { // what is being added to it belongs to no run
+		l.log.history.writing.Lock()
+		defer l.log.history.writing.Unlock()
+	}
 	done := &dispatchv1.Maintained{}
 	committed := &dispatchv1.StageCommitted{Stage: f.table, Maintenance: done}
 	out := plan.GetOutputs()[0]

@@ -13,7 +13,12 @@ import (
 
 // query runs one query of planning over files of the lake. tables are given to it as views.
 func (l *planner) query(ctx context.Context, tables []viewed, sql string, params map[string]any, row func(values []any) error) error {
-	session, err := engine.Open(ctx, l.Engine)
+	return queryFiles(ctx, l.Engine, tables, sql, params, row)
+}
+
+// queryFiles runs one query over files of the lake in a session of its own.
+func queryFiles(ctx context.Context, options engine.Options, tables []viewed, sql string, params map[string]any, row func(values []any) error) error {
+	session, err := engine.Open(ctx, options)
 	if err != nil {
 		return fmt.Errorf("open the engine: %w", err)
 	}

@@ -45,6 +45,9 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 	}
 	ops := map[string]*lake.Table{}
 	for _, t := range pipeline.OpsTables() {
+		if t.Live {
+			continue
+		}
 		if ops[t.Name], err = l.table(ctx, f, t.Name, t.Columns, t.Partition); err != nil {
 			return nil, err
 		}

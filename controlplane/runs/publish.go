@@ -33,6 +33,9 @@ func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, 
 	built := f.built()
 	// Several stages commit to the tables beside bronze, in an order that the log does not tell: the latest snapshot has it all.
 	for _, t := range pipeline.OpsTables() {
+		if t.Live {
+			continue
+		}
 		current, err := l.Lake.Table(ctx, t.Name)
 		if errors.Is(err, lake.ErrNotFound) {
 			continue // nothing was ever ingested

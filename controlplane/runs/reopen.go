@@ -62,13 +62,22 @@ func (l *Log) Resume(ctx context.Context, runID string, object func(*State) erro
 		if err := l.fold(ctx, s); err != nil {
 			return err
 		}
+		upTo, _, err := l.purged(ctx)
+		if err != nil {
+			return err
+		}
 		if s.Submitted == nil {
-			return fmt.Errorf("run %s: %w", runID, ErrNotFound)
+			if s, err = l.archived(ctx, runID); err != nil {
+				return err
+			}
+		}
+		if runID <= upTo && s.Terminal() && s.resumable() == nil {
+			return fmt.Errorf("resume run %s: %w: it ended so long ago that its log is removed: submit a new run, it builds just what is stale", runID, ErrNotResumable)
 		}
 		if s.Life > 0 && !s.Terminal() && s.Phase != shoplakev1.RunState_RUN_STATE_CANCELLING {
 			return nil
 		}
-		err := s.resumable()
+		err = s.resumable()
 		if err == nil && object != nil {
 			err = object(s)
 		}

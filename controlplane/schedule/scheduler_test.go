@@ -70,7 +70,7 @@ func (b *bench) another() *Scheduler {
 		landing = b.Landing
 	}
 	s := New(Config{
-		States: b.bus, Runs: runs.NewLog(b.bus), Pipelines: b, NewRuns: b.bus.WatchNewRuns, OpenRuns: b.bus.Runs, Landing: landing, Settle: 2 * time.Second,
+		States: b.bus, Runs: runs.NewLog(b.bus, nil), Pipelines: b, NewRuns: b.bus.WatchNewRuns, OpenRuns: b.bus.Runs, Landing: landing, Settle: 2 * time.Second,
 		Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler),
 		OnLate: func(_ context.Context, f *pipeline.Flow, nominal time.Time, why string) error {
 			b.late = append(b.late, f.Name+" "+nominal.Format(time.DateTime)+": "+why)
@@ -112,7 +112,7 @@ type run struct {
 func (b *bench) all() []run {
 	b.t.Helper()
 	var list []run
-	err := runs.NewLog(b.bus).List(b.t.Context(), "", func(s *runs.State) bool {
+	err := runs.NewLog(b.bus, nil).List(b.t.Context(), "", func(s *runs.State) bool {
 		list = append(list, run{s.RunID, s.Submitted, s.Phase, s.Notices})
 		return true
 	})

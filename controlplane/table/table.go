@@ -82,8 +82,8 @@ func (h *Handler) present(ctx context.Context, state *published.State, name stri
 		view.Sql, view.Key, view.Partition = model.SQL, model.Key, partition(model.Partition)
 	} else if source := state.Pipeline.SourceOf(name); source != nil {
 		view.Key = source.Contract.Key
-	} else {
-		view.Partition = "source"
+	} else if kept, ok := state.Pipeline.PartitionOf(name); ok {
+		view.Partition = partition(kept)
 	}
 	if t == nil {
 		return view, nil
@@ -196,6 +196,10 @@ func (h *Handler) ListSnapshots(ctx context.Context, r *shoplakev1.ListSnapshots
 	if err != nil {
 		return nil, fmt.Errorf("list the snapshots of %s: %w", name, err)
 	}
+	seen, err := state.SnapshotID(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	history, next, err := page.Cut(history, r.GetPageSize(), r.GetPageToken(), "snapshots of "+name)
 	if err != nil {
 		return nil, err
@@ -203,7 +207,7 @@ func (h *Handler) ListSnapshots(ctx context.Context, r *shoplakev1.ListSnapshots
 	response := &shoplakev1.ListSnapshotsResponse{NextPageToken: next}
 	for _, s := range history {
 		response.Snapshots = append(response.Snapshots, &shoplakev1.Snapshot{
-			SnapshotId: s.ID, ParentId: s.ParentID, CommitTime: timestamppb.New(s.Time), Operation: s.Operation, Summary: s.Summary, Published: s.ID == state.SnapshotID(name),
+			SnapshotId: s.ID, ParentId: s.ParentID, CommitTime: timestamppb.New(s.Time), Operation: s.Operation, Summary: s.Summary, Published: s.ID == seen,
 		})
 	}
 	return response, nil

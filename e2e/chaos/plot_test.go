@@ -109,7 +109,7 @@ func (s *shop) submitBackground(ctx context.Context) string {
 	submitted := &dispatchv1.RunSubmitted{Flow: "daily", Trigger: shoplakev1.Trigger_TRIGGER_BACKFILL.String(), RequestId: uuid.NewString(), PipelineDigest: digest, FullRefresh: true}
 	submitted.TraceId, submitted.SpanId = telemetry.NewIDs()
 	planned := s.next("stage/bronze.sales/RUNNING")
-	id, err := runs.NewLog(s.bus).Submit(ctx, submitted)
+	id, err := runs.NewLog(s.bus, nil).Submit(ctx, submitted)
 	if err != nil {
 		s.problem("submit a run in the background: %v", err)
 		s.t.FailNow()

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/pipeline"
 )
 
 // perRun are the columns that say when and by which run a row came: they differ between two shops with the same data.
@@ -29,6 +30,9 @@ func Cells(ctx context.Context, conn grpc.ClientConnInterface) (map[string][]str
 	}
 	all := map[string][]string{}
 	for _, table := range list.GetTables() {
+		if table.GetName() == "tables/"+pipeline.RunsTable {
+			continue // what was run is no data of the shop
+		}
 		var columns []string
 		for _, c := range table.GetColumns() {
 			if !slices.Contains(perRun, c.GetName()) {

@@ -18,11 +18,11 @@ type RunIndex struct {
 	// Ended says how many messages the logs of runs had that have ended. A log that has fewer lost its end in a power cut; one that
 	// has more was reopened.
 	Ended map[string]uint64
-	// Archived are the runs that the lake's history of runs has.
-	Archived map[string]bool
+	// Archived says the same of the ends that the lake's history of runs has.
+	Archived map[string]uint64
 }
 
-// Subjects of the index: $KV.BUCKET.ended.RUN.MESSAGES and $KV.BUCKET.archived.RUN. The names are all that counts.
+// Subjects of the index: $KV.BUCKET.ended.RUN.MESSAGES and $KV.BUCKET.archived.RUN.MESSAGES. The names are all that counts.
 const (
 	endedMark    = "$KV." + runIndexBucket + ".ended."
 	archivedMark = "$KV." + runIndexBucket + ".archived."
@@ -30,19 +30,18 @@ const (
 
 // RunIndex reads the index: two requests, however many runs there are.
 func (b *Bus) RunIndex(ctx context.Context) (*RunIndex, error) {
-	index := &RunIndex{Logs: map[string]uint64{}, Ended: map[string]uint64{}, Archived: map[string]bool{}}
+	index := &RunIndex{Logs: map[string]uint64{}, Ended: map[string]uint64{}, Archived: map[string]uint64{}}
 	// The marks first: a run that ends meanwhile counts as open, and is looked at.
 	marks, err := b.subjects(ctx, kvStream(runIndexBucket), "$KV."+runIndexBucket+".>")
 	if err != nil {
 		return nil, fmt.Errorf("read the index of runs: %w", err)
 	}
 	for subject := range marks {
-		if id, ok := strings.CutPrefix(subject, archivedMark); ok {
-			index.Archived[id] = true
-		} else if rest, ok := strings.CutPrefix(subject, endedMark); ok {
+		for mark, noted := range map[string]map[string]uint64{endedMark: index.Ended, archivedMark: index.Archived} {
+			rest, ok := strings.CutPrefix(subject, mark)
 			id, messages, _ := strings.Cut(rest, ".")
-			if n, err := strconv.ParseUint(messages, 10, 64); err == nil {
-				index.Ended[id] = max(index.Ended[id], n)
+			if n, err := strconv.ParseUint(messages, 10, 64); ok && err == nil {
+				noted[id] = max(noted[id], n)
 			}
 		}
 	}
@@ -62,6 +61,11 @@ func (i *RunIndex) HasEnded(runID string) bool {
 	return ok && i.Logs[runID] == n
 }
 
+// IsArchived says that a run has ended, and that the lake's history of runs has that end.
+func (i *RunIndex) IsArchived(runID string) bool {
+	return i.HasEnded(runID) && i.Archived[runID] == i.Ended[runID]
+}
+
 // Open are the runs that have not ended as far as the index knows, the oldest first.
 func (i *RunIndex) Open() []string {
 	var ids []string
@@ -76,20 +80,20 @@ func (i *RunIndex) Open() []string {
 
 // MarkEnded notes that a run has ended, after so many messages of its log.
 func (b *Bus) MarkEnded(ctx context.Context, runID string, messages uint64) error {
-	return b.mark(ctx, "note that run "+runID+" has ended", runID, endedMark+runID+"."+strconv.FormatUint(messages, 10))
+	return b.mark(ctx, "note that run "+runID+" has ended", runID, endedMark, messages)
 }
 
-// MarkArchived notes that the lake's history of runs has a run.
-func (b *Bus) MarkArchived(ctx context.Context, runID string) error {
-	return b.mark(ctx, "note that run "+runID+" is archived", runID, archivedMark+runID)
+// MarkArchived notes that the lake's history of runs has a run as it was after so many messages of its log.
+func (b *Bus) MarkArchived(ctx context.Context, runID string, messages uint64) error {
+	return b.mark(ctx, "note that run "+runID+" is archived", runID, archivedMark, messages)
 }
 
-func (b *Bus) mark(ctx context.Context, what, runID, subject string) error {
+func (b *Bus) mark(ctx context.Context, what, runID, mark string, messages uint64) error {
 	if err := token("run id", runID); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return b.request(ctx, what, func(ctx context.Context) error {
-		_, err := b.js.Publish(ctx, subject, nil)
+		_, err := b.js.Publish(ctx, mark+runID+"."+strconv.FormatUint(messages, 10), nil)
 		return err
 	})
 }
@@ -97,6 +101,11 @@ func (b *Bus) mark(ctx context.Context, what, runID, subject string) error {
 // UnmarkEnded takes back that a run has ended.
 func (b *Bus) UnmarkEnded(ctx context.Context, runID string) error {
 	return b.forget(ctx, "note that run "+runID+" is open", runID, kvStream(runIndexBucket), endedMark+runID+".*")
+}
+
+// UnmarkArchived takes back that the lake's history of runs has a run.
+func (b *Bus) UnmarkArchived(ctx context.Context, runID string) error {
+	return b.forget(ctx, "note that run "+runID+" is not archived", runID, kvStream(runIndexBucket), archivedMark+runID+".*")
 }
 
 // ForgetRun removes a run's log, its checkpoint and its marks; it may be called again where it failed.
@@ -112,7 +121,7 @@ func (b *Bus) ForgetRun(ctx context.Context, runID string) error {
 	if err := b.forget(ctx, what, runID, kvStream(runIndexBucket), endedMark+runID+".*"); err != nil {
 		return err
 	}
-	return b.forget(ctx, what, runID, kvStream(runIndexBucket), archivedMark+runID)
+	return b.forget(ctx, what, runID, kvStream(runIndexBucket), archivedMark+runID+".*")
 }
 
 func (b *Bus) forget(ctx context.Context, what, runID, stream, subject string) error {

@@ -38,8 +38,8 @@ const (
 )
 
 const (
-	// requestTTL is how long a request id is remembered.
-	requestTTL = 48 * time.Hour
+	// RequestTTL is how long a request id is remembered.
+	RequestTTL = 48 * time.Hour
 	// workerTTL is how long a worker counts as alive after its last heartbeat.
 	workerTTL = 15 * time.Second
 	// publishedHistory is how many published records are kept: the most that a bucket can.
@@ -86,7 +86,7 @@ func (b *Bus) Setup(ctx context.Context) error {
 	}
 	buckets := []jetstream.KeyValueConfig{
 		{Bucket: publishedBucket, Description: "The snapshot of each table that readers see.", History: publishedHistory},
-		{Bucket: requestBucket, Description: "The run that each request began.", TTL: requestTTL},
+		{Bucket: requestBucket, Description: "The run that each request began.", TTL: RequestTTL},
 		{Bucket: workerBucket, Description: "Workers that are alive.", TTL: workerTTL},
 		{Bucket: settingBucket, Description: "What operators set."},
 		{Bucket: backfillBucket, Description: "Backfills, and how far they are."},

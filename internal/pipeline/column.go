@@ -38,10 +38,11 @@ const (
 	ExtraColumn           = "_extra"
 )
 
-// Names of the tables that ingestion keeps beside bronze.
+// Names of the tables of ops: ingestion keeps the first two beside bronze, the control plane the last.
 const (
 	QuarantineTable = "ops.quarantine"
 	IngestedTable   = "ops.ingested"
+	RunsTable       = "ops.runs"
 )
 
 // States of a file in ops.ingested.
@@ -75,15 +76,18 @@ func BronzeColumns(c *Contract) []Column {
 	)
 }
 
-// OpsTable is a table that ingestion keeps beside bronze.
+// OpsTable is a table that the program keeps of its own accord.
 type OpsTable struct {
 	// Name is layer.table.
 	Name      string
 	Columns   []Column
 	Partition Partition
+	// Live says that no run writes it: readers see it as it is, and not as it was when something was published.
+	Live bool
 }
 
-// OpsTables are the tables that ingestion keeps beside bronze: rows that broke a rule, and the fate of every file.
+// OpsTables are the tables that the program keeps of its own accord: those that ingestion keeps beside bronze (rows that broke
+// a rule, and the fate of every file), and the history of runs.
 func OpsTables() []OpsTable {
 	bySource := Partition{Transform: TransformIdentity, Column: "source"}
 	return []OpsTable{
@@ -126,6 +130,42 @@ func OpsTables() []OpsTable {
 				{Name: "time_zone", Type: TypeVarchar},
 			},
 			Partition: bySource,
+		},
+		{
+			Name: RunsTable,
+			Columns: []Column{
+				// A ULID: runs sort by it as they were created.
+				{Name: "run_id", Type: TypeVarchar, Required: true},
+				// The day, in UTC, that the id tells.
+				{Name: "created_on", Type: TypeDate, Required: true},
+				{Name: "flow", Type: TypeVarchar, Required: true},
+				{Name: "trigger", Type: TypeVarchar, Required: true},
+				{Name: "state", Type: TypeVarchar, Required: true},
+				{Name: "dry_run", Type: TypeBoolean, Required: true},
+				{Name: "full_refresh", Type: TypeBoolean, Required: true},
+				{Name: "start_date", Type: TypeDate},
+				{Name: "end_date", Type: TypeDate},
+				{Name: "pipeline", Type: TypeVarchar, Required: true},
+				{Name: "created_at", Type: TypeTimestampTZ, Required: true},
+				{Name: "started_at", Type: TypeTimestampTZ},
+				{Name: "ended_at", Type: TypeTimestampTZ, Required: true},
+				{Name: "published_version", Type: TypeBigint},
+				{Name: "stages", Type: TypeBigint, Required: true},
+				{Name: "tasks", Type: TypeBigint, Required: true},
+				{Name: "rows_read", Type: TypeBigint, Required: true},
+				{Name: "rows_bronze", Type: TypeBigint, Required: true},
+				{Name: "rows_quarantined", Type: TypeBigint, Required: true},
+				{Name: "error_class", Type: TypeVarchar},
+				{Name: "error_stage", Type: TypeVarchar},
+				{Name: "error_message", Type: TypeVarchar},
+				{Name: "trace_id", Type: TypeVarchar, Required: true},
+				// How often it was resumed after it had failed or was cancelled; the row tells the last end.
+				{Name: "resumed", Type: TypeBigint, Required: true},
+				// The run's last checkpoint: stages, tasks and attempts as the API shows them.
+				{Name: "details", Type: TypeBlob, Required: true},
+			},
+			Partition: Partition{Transform: TransformMonth, Column: "created_on"},
+			Live:      true,
 		},
 	}
 }
