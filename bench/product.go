@@ -59,7 +59,7 @@ const startTimeout = time.Minute
 // measureProduct serves in a process of its own and runs the daily flow over the port, as any client would.
 func measureProduct(ctx context.Context, o options, dir string) (_ *measured, err error) {
 	args := []string{"serve", "--data-dir", dir, "--landing", filepath.Join(o.shop(), "landing"), "--listen", "127.0.0.1:0", "--nats-port", "-1",
-		"--workers", fmt.Sprint(o.workers)}
+		"--workers", fmt.Sprint(o.workers), "--schedules=false"}
 	if o.memory != "" {
 		args = append(args, "--worker-memory", o.memory)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -12,8 +13,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/shoplake/shoplake/controlplane"
+	"github.com/shoplake/shoplake/controlplane/schedule"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/pipelinestore"
+	"github.com/shoplake/shoplake/pipelines"
 )
 
 const scheduledFlows = `name: tiny
@@ -24,6 +28,38 @@ flows:
   report: {select: [gold.*], after: [live]}
   yearly: {select: ["*"], schedule: {cron: "0 5 29 2 *", time_zone: Europe/Berlin, on_overlap: skip}}
 `
+
+// The shipped flows run each morning, and on Mondays.
+func TestShippedSchedules(t *testing.T) {
+	t.Parallel()
+	p, err := pipelinestore.Check(t.Context(), pipelines.Ecommerce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := time.Date(2028, 2, 26, 12, 0, 0, 0, time.UTC)
+	for name, want := range map[string]string{
+		"daily": "02-27 04:15, 02-28 04:15, 02-29 04:15, 03-01 04:15", "weekly": "02-28 05:30, 03-06 05:30, 03-13 05:30, 03-20 05:30",
+	} {
+		f := p.Flow(name)
+		if tables := p.TablesOf(f); len(tables) != len(p.Tables()) {
+			t.Errorf("%s builds %v only", name, tables)
+		}
+		times, err := schedule.NewTimes(f.Schedule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for at := times.Next(from); len(got) < 4; at = times.Next(at) {
+			got = append(got, at.Format("01-02 15:04"))
+		}
+		if text := strings.Join(got, ", "); text != want {
+			t.Errorf("%s runs at %s, want %s", name, text, want)
+		}
+	}
+	if late := p.Flow("weekly").Late; late == nil || late.Source != "inventory" || p.Flow("daily").Late != nil {
+		t.Errorf("weekly waits for %v", late)
+	}
+}
 
 // newRuns tells of each event of each run.
 func (s *shop) newRuns(ctx context.Context) <-chan string {

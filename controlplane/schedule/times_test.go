@@ -156,6 +156,9 @@ func TestShifts(t *testing.T) {
 		{"Europe/Berlin", "30 2 * * *", "2027-10-31", "02:30 CEST"},
 		{"Europe/Berlin", "0,30 2,3 * * *", "2027-03-28", "03:00 CEST, 03:30 CEST"},
 		{"Europe/Berlin", "30 1-3 * * *", "2027-10-31", "01:30 CEST, 02:30 CEST, 03:30 CET"},
+		{"Europe/Berlin", "0,30 2,3 * * *", "2027-10-31", "02:00 CEST, 02:30 CEST, 03:00 CET, 03:30 CET"},
+		{"Europe/Berlin", "0 0-4/2 * * *", "2027-03-28", "00:00 CET, 03:00 CEST, 04:00 CEST"},
+		{"Europe/Berlin", "0 0-4/2 * * *", "2027-10-31", "00:00 CEST, 02:00 CEST, 04:00 CET"},
 		{"America/New_York", "30 2 * * *", "2027-03-14", "03:00 EDT"},
 		{"America/New_York", "30 1 * * *", "2027-11-07", "01:30 EDT"},
 		{"Australia/Lord_Howe", "15 2 * * *", "2027-10-03", "02:30 +11"},
@@ -184,12 +187,18 @@ func TestShifts(t *testing.T) {
 			t.Errorf("%s on %s in %s runs at %s, want %s", c.expression, c.day, c.zone, text, c.want)
 		}
 	}
-	hours := newTimes(t, pipeline.Schedule{Cron: "@hourly", TimeZone: "Europe/Berlin"})
-	for day, want := range map[string]int{"2027-03-28": 23, "2027-10-31": 25, "2027-06-01": 24} {
-		zone, _ := time.LoadLocation("Europe/Berlin")
-		from, _ := time.ParseInLocation(time.DateOnly, day, zone)
-		if n := len(hours.all(from.Add(-time.Nanosecond), from.AddDate(0, 0, 1).Add(-time.Nanosecond))); n != want {
-			t.Errorf("@hourly runs %d times on %s, want %d", n, day, want)
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for expression, perHour := range map[string]int{"@hourly": 1, "*/15 * * * *": 4} {
+		times := newTimes(t, pipeline.Schedule{Cron: expression, TimeZone: "Europe/Berlin"})
+		for day, hours := range map[time.Time]int{
+			time.Date(2027, 3, 28, 0, 0, 0, 0, zone): 23, time.Date(2027, 10, 31, 0, 0, 0, 0, zone): 25, time.Date(2027, 6, 1, 0, 0, 0, 0, zone): 24,
+		} {
+			if n := len(times.all(day.Add(-time.Nanosecond), day.AddDate(0, 0, 1).Add(-time.Nanosecond))); n != hours*perHour {
+				t.Errorf("%s runs %d times on %v, want %d", expression, n, day, hours*perHour)
+			}
 		}
 	}
 }
