@@ -5,6 +5,7 @@ package schedule
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/shoplake/shoplake/internal/pipeline"
@@ -28,7 +29,7 @@ func NewTimes(s *pipeline.Schedule) (*Times, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the schedule %q: %w", s.Cron, err)
 	}
-	zone, err := time.LoadLocation(s.TimeZone)
+	zone, err := zoneOf(s.TimeZone)
 	if err != nil {
 		return nil, fmt.Errorf("read the time zone of the schedule %q: %w", s.Cron, err)
 	}
@@ -45,6 +46,20 @@ func NewTimes(s *pipeline.Schedule) (*Times, error) {
 		}
 	}
 	return t, nil
+}
+
+// loaded are the time zones that were read from the system's files; there are some hundred.
+var loaded sync.Map
+
+func zoneOf(name string) (*time.Location, error) {
+	if zone, ok := loaded.Load(name); ok {
+		return zone.(*time.Location), nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err == nil {
+		loaded.Store(name, zone)
+	}
+	return zone, err
 }
 
 // Next is the first moment behind another; zero where there is none.

@@ -129,7 +129,7 @@ func TestOnceADay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for minute := 0; minute < 24*60; minute += 15 {
+		for minute := 0; minute < 4*60; minute += 15 { // when clocks are shifted
 			expression := fmt.Sprintf("%d %d * * *", minute%60, minute/60)
 			times := newTimes(t, pipeline.Schedule{Cron: expression, TimeZone: name, StartDate: "2027-01-01", EndDate: "2030-01-01"})
 			runs := map[string]int{}
