@@ -56,6 +56,9 @@ func TestShippedSchedules(t *testing.T) {
 			t.Errorf("%s runs at %s, want %s", name, text, want)
 		}
 	}
+	if m := p.Flow("maintenance"); !slices.Equal(m.After, []string{"weekly"}) || m.Maintenance == nil {
+		t.Errorf("maintenance runs after %v", m.After)
+	}
 	if late := p.Flow("weekly").Late; late == nil || late.Source != "inventory" || p.Flow("daily").Late != nil {
 		t.Errorf("weekly waits for %v", late)
 	}

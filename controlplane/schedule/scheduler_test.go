@@ -351,6 +351,33 @@ func TestSchedulerAfterFlows(t *testing.T) {
 	}
 }
 
+func TestSchedulerMindsNoDryRunsAndBackfills(t *testing.T) {
+	t.Parallel()
+	b := setup(t, dailyFlow(func(s *pipeline.Schedule) { s.OnOverlap = pipeline.OverlapCancelRunning }), flow("report", func(f *pipeline.Flow) { f.After = []string{"daily"} }))
+	b.at(monday)
+	for i, other := range []*dispatchv1.RunSubmitted{{DryRun: true}, {Backfill: "1"}} {
+		other.Flow, other.RequestId = "daily", fmt.Sprint(i)
+		if _, err := b.Runs.Submit(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.end("daily", good)
+	for i, other := range []*dispatchv1.RunSubmitted{{DryRun: true}, {Backfill: "1"}} {
+		other.Flow, other.RequestId = "daily", fmt.Sprint("again", i)
+		if _, err := b.Runs.Submit(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.at(monday.Add(4 * time.Hour))
+	b.expect("after runs that do not count", "report")
+	if n := len(b.all()); n != 5 {
+		t.Errorf("%d runs: the schedule's waits for others", n)
+	}
+	b.end("daily", good)
+	b.at(monday.Add(5 * time.Hour))
+	b.expect("after one that counts", "report", "03-01 05:00")
+}
+
 // drop writes a landing file that has this time.
 func (b *bench) drop(name string, modified time.Time) {
 	b.t.Helper()
