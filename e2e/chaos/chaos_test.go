@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	// seedsVariable is how many seeds are lived, seedVariable one to live again.
+	// seedsVariable is how many seeds are lived, fromVariable the first one, seedVariable one to live again.
 	seedsVariable = "CHAOS_SEEDS"
+	fromVariable  = "CHAOS_FROM"
 	seedVariable  = "CHAOS_SEED"
 	defaultSeeds  = 20
 	// atOnce is how many seeds are lived at the same time: most of a seed's time is waiting for leases to run out.
@@ -33,27 +34,18 @@ const (
 func TestChaos(t *testing.T) {
 	c := newTally()
 	if text := os.Getenv(seedVariable); text != "" {
-		seed, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", seedVariable, err)
-		}
+		seed := number(t, seedVariable, 0)
 		t.Run(text, func(t *testing.T) { live(t, c, seed) })
 		c.print(os.Stdout)
 		return
 	}
-	n := defaultSeeds
-	if text := os.Getenv(seedsVariable); text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < 1 {
-			t.Fatalf("%s=%s is no number of seeds", seedsVariable, text)
-		}
-	}
+	n, from := number(t, seedsVariable, defaultSeeds), number(t, fromVariable, 0)
 	var seeds []uint64
 	for i := range n {
-		seeds = append(seeds, uint64(i))
+		seeds = append(seeds, from+i)
 	}
 	liveAll(t, c, seeds)
-	if blocks := blocksOf(shots()); n >= len(blocks) {
+	if blocks := blocksOf(shots()); n >= uint64(len(blocks)) {
 		// Each kill and freeze was armed by now. What never fired is tried again by seeds that arm the same.
 		for lap := uint64(1); lap <= 3 && len(c.unfired()) > 0 && !t.Failed(); lap++ {
 			seeds = nil
@@ -69,6 +61,20 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	c.print(os.Stdout)
+}
+
+// number reads a number from the environment.
+func number(t *testing.T, variable string, unset uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return unset
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%s is no number", variable, text)
+	}
+	return n
 }
 
 func overlap(a, b []shot) bool {
@@ -105,16 +111,16 @@ func liveAll(t *testing.T, c *tally, seeds []uint64) {
 func live(t *testing.T, c *tally, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 4))
 	s := open(t, c, seed, rng)
-	number := int(seed % histories)
+	history := int(seed % histories)
 	if s.arms("append.stage_failed") {
-		number = wrongHistory
+		history = wrongHistory
 	}
-	q := undisturbedOf(t, number)
-	t.Logf("seed %d: history %d, armed %v", seed, number, s.shots)
+	q := undisturbedOf(t, history)
+	t.Logf("seed %d: history %d, armed %v", seed, history, s.shots)
 	for server := range s.conns {
 		s.under.Go(func() { s.read(server, q) })
 	}
-	for n, step := range historyOf(number) {
+	for n, step := range historyOf(history) {
 		s.step(rng, n, step)
 		if t.Failed() || s.broken() {
 			return
@@ -242,19 +248,17 @@ func (s *shop) awaitEnd(ctx context.Context, name string) *shoplakev1.Run {
 
 // submit asks one control plane after the other until one has the run. It is one request, however often it is made.
 func (s *shop) submit(ctx context.Context, request *shoplakev1.SubmitRunRequest) string {
-	for n := 0; ctx.Err() == nil; n++ {
-		one, cancel := context.WithTimeout(ctx, 3*time.Second)
-		run, err := shoplakev1.NewRunServiceClient(s.conns[n%len(s.conns)]).SubmitRun(one, request)
-		cancel()
-		if err == nil {
-			s.note("%s is submitted", run.GetName())
-			s.submitted(run)
-			return run.GetName()
-		}
-		s.judge("submit a run", err)
-		s.pause(50 * time.Millisecond)
+	var run *shoplakev1.Run
+	err := s.tell(ctx, "submit a run", func(ctx context.Context, client shoplakev1.RunServiceClient) (err error) {
+		run, err = client.SubmitRun(ctx, request)
+		return err
+	})
+	if err == nil {
+		s.note("%s is submitted", run.GetName())
+		s.submitted(run)
+		return run.GetName()
 	}
-	s.problem("no control plane takes a run: %v", ctx.Err())
+	s.problem("no control plane takes a run: %v", err)
 	s.t.FailNow()
 	return ""
 }

@@ -26,7 +26,7 @@ var (
 // draw draws what happens during a run, and when.
 func (s *shop) draw(rng *rand.Rand) []disturbance {
 	var drawn []disturbance
-	for range []int{0, 1, 1, 2}[rng.IntN(4)] {
+	for range []int{0, 1, 1, 2, 3}[rng.IntN(5)] {
 		d := s.drawOne(rng)
 		switch rng.IntN(8) {
 		case 0:

@@ -98,21 +98,27 @@ func (s *shop) wantConserved() {
 	})
 }
 
-// wantCommits sees that no run committed a stage twice to a table, under any plan.
-func (s *shop) wantCommits(l *lake.Lake) {
+// snapshotsOf gives the history of every table.
+func (s *shop) snapshotsOf(l *lake.Lake) map[string][]lake.Snapshot {
 	s.t.Helper()
 	ctx := context.WithoutCancel(s.ctx)
 	tables, err := l.Tables(ctx)
 	if err != nil {
 		s.problem("%v", err)
-		return
 	}
+	all := map[string][]lake.Snapshot{}
 	for _, table := range tables {
-		snapshots, err := l.Snapshots(ctx, table)
-		if err != nil {
+		if all[table], err = l.Snapshots(ctx, table); err != nil {
 			s.problem("%v", err)
-			continue
 		}
+	}
+	return all
+}
+
+// wantCommits sees that no run committed a stage twice to a table, under any plan.
+func (s *shop) wantCommits(l *lake.Lake) {
+	s.t.Helper()
+	for table, snapshots := range s.snapshotsOf(l) {
 		tokens, stages := map[string]int64{}, map[string]int64{}
 		for _, snapshot := range snapshots {
 			token := snapshot.Summary[lake.TokenProperty]
@@ -131,20 +137,9 @@ func (s *shop) wantCommits(l *lake.Lake) {
 // wantFiles sees that every file that a snapshot of a table names is there, whole.
 func (s *shop) wantFiles(l *lake.Lake) {
 	s.t.Helper()
-	ctx := context.WithoutCancel(s.ctx)
-	tables, err := l.Tables(ctx)
-	if err != nil {
-		s.problem("%v", err)
-		return
-	}
-	for _, table := range tables {
-		snapshots, err := l.Snapshots(ctx, table)
-		if err != nil {
-			s.problem("%v", err)
-			continue
-		}
+	for table, snapshots := range s.snapshotsOf(l) {
 		for _, snapshot := range snapshots {
-			files, err := l.Files(ctx, table, snapshot.ID)
+			files, err := l.Files(context.WithoutCancel(s.ctx), table, snapshot.ID)
 			if err != nil {
 				s.problem("%v", err)
 				continue
