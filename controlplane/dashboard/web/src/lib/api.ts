@@ -1,6 +1,7 @@
 // The clients of the API: generated from the same protos as the server's.
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
+import { BackfillService } from "../gen/shoplake/v1/backfill_pb";
 import { FlowService } from "../gen/shoplake/v1/flow_pb";
 import { HealthService } from "../gen/shoplake/v1/health_pb";
 import { KpiService } from "../gen/shoplake/v1/kpi_pb";
@@ -29,6 +30,7 @@ const transport = createConnectTransport({
 export const kpis = createClient(KpiService, transport);
 export const runs = createClient(RunService, transport);
 export const flows = createClient(FlowService, transport);
+export const backfills = createClient(BackfillService, transport);
 export const tables = createClient(TableService, transport);
 export const sources = createClient(SourceService, transport);
 export const quarantine = createClient(QuarantineService, transport);

@@ -6,6 +6,7 @@ import { ErrorClass, RunState, StageState, TaskState, Trigger } from "../gen/sho
 export type Look = "good" | "warn" | "bad" | "accent" | "";
 
 const words = (name: string | undefined) => {
+  if (name === "BUG") return "Fault of the pipeline";
   const text = (name ?? "").toLowerCase().replaceAll("_", " ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 };

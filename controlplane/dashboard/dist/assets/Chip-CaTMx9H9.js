@@ -1,1 +1,0 @@
-import{Et as e,Rt as t,Z as n,gt as r,kt as i,mt as a,pt as o,st as s,wt as c}from"./index-D1Lj7qsE.js";var l=r(`<span><span></span> </span>`);function u(r,u){let d=n(u,`look`,3,``),f=n(u,`beat`,3,!1);var p=l(),m=e(p);let h;var g=i(m,1,!0);t(p),c(()=>{s(p,1,`chip ${d()??``}`,`svelte-ange4a`),h=s(m,1,`dot svelte-ange4a`,null,h,{beat:f()}),o(g,u.text)}),a(r,p)}export{u as t};

@@ -1,0 +1,192 @@
+package page
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/sample"
+)
+
+func day(month time.Month, d int) time.Time { return time.Date(2026, month, d, 0, 0, 0, 0, time.UTC) }
+
+// card is the exact value that a card of the page stands for.
+func card(name string) string {
+	return `(document.querySelector('[data-card="` + name + `"] .value')?.dataset.value ?? "")`
+}
+
+// TestPage does what a person would, one thing after another, on one page.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	s := open(t, sample.Config{Start: day(1, 1), Days: 60, Orders: 1200, Events: 3000, Products: 60, Seed: 1, Dirt: 0.02})
+	stopWorker := s.work()
+	b := chromium(t, s.address)
+	if run := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/daily"}); run.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		t.Fatalf("the run that the page is to show: %v", run)
+	}
+	total := func(from, to, category string) string {
+		request := &shoplakev1.QueryKpiRequest{Name: "kpis/total_revenue", StartDate: from, EndDate: to}
+		if category != "" {
+			request.Parameters = map[string]string{"category": category}
+		}
+		return s.cell(request, "EUR", "revenue")
+	}
+	// recent is a range of the days up to the last that has data, as presets count them.
+	recent := func(days int) (from, to string) {
+		listed, err := shoplakev1.NewKpiServiceClient(s.conn).ListKpis(t.Context(), &shoplakev1.ListKpisRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, err := time.Parse(time.DateOnly, listed.GetLastDate())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return last.AddDate(0, 0, 1-days).Format(time.DateOnly), last.AddDate(0, 0, 1).Format(time.DateOnly)
+	}
+	revenueOf := func(days int, category string) string {
+		from, to := recent(days)
+		return quoted(total(from, to, category))
+	}
+	revenue := card("total_revenue.revenue")
+	step := func(name string, f func(*testing.T)) {
+		if !t.Run(name, func(t *testing.T) {
+			b.t, s.t = t, t
+			f(t)
+			b.quiet(t)
+		}) {
+			t.FailNow() // what follows builds on it
+		}
+		b.t, s.t = t, t
+	}
+
+	step("opens on the last 30 days, with the numbers of the API", func(*testing.T) {
+		b.open("/")
+		b.until(revenue + ` === ` + revenueOf(30, ""))
+		for _, kpi := range []string{"daily_revenue", "top_products", "category_breakdown", "user_retention", "conversion_funnel", "revenue_by_country", "gross_margin", "inventory_cover"} {
+			b.until(`document.querySelector('[data-panel="` + kpi + `"] .body') !== null`)
+		}
+		b.until(`document.querySelector('[data-panel="daily_revenue"] canvas') !== null`)
+	})
+	step("chooses a range", func(*testing.T) {
+		b.click(`[data-range]`)
+		b.clickText(`[popover]`, "Last 7 days")
+		from, to := recent(7)
+		b.until(`document.querySelector('[data-range="` + from + `/` + to + `"]') !== null && location.search.includes("range=7d")`)
+		b.until(revenue + ` === ` + revenueOf(7, ""))
+	})
+	category := ""
+	step("clicks a category, and everything filters", func(t *testing.T) {
+		category = b.text(`document.querySelector('[data-panel="category_breakdown"] .name').textContent`)
+		b.click(`[data-panel="category_breakdown"] ol button`)
+		b.until(revenue + ` === ` + revenueOf(7, category))
+		if url := b.text(`decodeURIComponent(location.search.replaceAll("+", " "))`); !strings.Contains(url, "filter.category="+category) {
+			t.Errorf("the URL %s does not name the category %s", url, category)
+		}
+		b.until(`document.querySelector('[data-panel="conversion_funnel"]').innerText.includes("Not filtered by category")`)
+	})
+	step("shows the same again from the URL", func(*testing.T) {
+		b.do(chromedp.Reload())
+		b.until(revenue + ` === ` + revenueOf(7, category))
+		b.do(chromedp.NavigateBack())
+		b.until(revenue + ` === ` + revenueOf(7, ""))
+	})
+	step("watches a run from start to end", func(t *testing.T) {
+		s.make(sample.Config{Start: day(3, 10), Days: 1, Orders: 30, Events: 100, Products: 60, Seed: 2})
+		b.open("/pipeline")
+		b.click(`[data-run="daily"]`)
+		b.clickText("dialog[open]", "Preview")
+		b.until(`document.querySelector("dialog[open] [role=status]")?.innerText.includes("silver.orders") ?? false`)
+		evaluate[bool](b, `window.seen = new Set(); setInterval(() => { const s = document.querySelector("[data-state]")?.dataset.state; if (s) window.seen.add(s); }, 5); true`)
+		b.clickText("dialog[open]", "Start the run")
+		b.until(`document.querySelector('[data-state="SUCCEEDED"]') !== null`)
+		if seen := b.text(`[...window.seen].join()`); !strings.Contains(seen, "RUNNING") {
+			t.Errorf("the page showed the states %s, but never that the run is going", seen)
+		}
+		b.until(`document.querySelector('[data-node="gold.kpi_daily_sales"].good') !== null`)
+		s.logged(strings.TrimPrefix(b.text(`location.pathname`), "/runs/"), "a line of the log")
+		b.do(chromedp.Reload())
+		b.until(`document.querySelector('[role=log]')?.innerText.includes("a line of the log")`)
+		b.until(`document.querySelector('a[href^="http://localhost:16686/trace/"]') !== null`)
+		if href := b.text(`document.querySelector('a[href^="http://localhost:16686/trace/"]').href`); len(href) != len("http://localhost:16686/trace/")+32 {
+			t.Errorf("the link to the trace is %s", href)
+		}
+		b.open("/?range=7d")
+		b.until(revenue + ` === ` + revenueOf(7, ""))
+	})
+	step("looks up a quarantined row", func(t *testing.T) {
+		b.open("/quality")
+		b.click(`[data-source="orders"]`)
+		b.until(`location.search.includes("source=orders")`)
+		rows, err := shoplakev1.NewQuarantineServiceClient(s.conn).ListQuarantinedRows(t.Context(), &shoplakev1.ListQuarantinedRowsRequest{Parent: "sources/orders", Rule: "enum:status"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := rows.GetQuarantinedRows()[0]
+		b.until(`[...document.querySelectorAll(".bars button")].some((e) => e.innerText.startsWith("enum:status") && !e.setAttribute("data-rule", ""))`)
+		b.click("[data-rule]")
+		b.until(`document.querySelector('[data-panel="rows"][aria-busy="false"]')?.innerText.includes("that broke enum:status")`)
+		b.click(`[data-panel="rows"] .open`)
+		// The file has its columns in an order of its own.
+		row, err := shoplakev1.NewQuarantineServiceClient(s.conn).GetQuarantinedRow(t.Context(), &shoplakev1.GetQuarantinedRowRequest{Name: first.GetName()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := quoted(strings.Split(string(row.GetRaw()), ",")[slices.Index(row.GetColumns(), "status")])
+		b.until(`[...document.querySelectorAll('[data-panel="row"] pre mark')].some((m) => m.textContent === ` + status + `)`)
+		b.until(`[...document.querySelectorAll('[data-panel="row"] tr.broken')].some((r) => r.cells[0].textContent === "status" && r.querySelector("code").textContent === ` + status + `)`)
+	})
+	step("cancels a run", func(*testing.T) {
+		stopWorker()
+		b.open("/pipeline")
+		b.click(`[data-run="daily"]`)
+		b.click(`dialog[open] input[type=checkbox]`)
+		b.clickText("dialog[open]", "Start the run")
+		b.until(`document.querySelector('[data-state="RUNNING"]') !== null`)
+		b.clickText(`section[aria-label="Run"]`, "Cancel the run")
+		b.until(`document.querySelector('[data-state="CANCELLED"]') !== null`)
+	})
+	step("loses the server and comes back", func(*testing.T) {
+		b.open("/?range=7d")
+		want := revenueOf(7, "")
+		b.until(revenue + ` === ` + want)
+		s.stop()
+		b.clickText(".top", "Refresh")
+		b.until(`document.querySelector(".lost")?.innerText.includes("does not answer") ?? false`)
+		b.until(revenue + ` === ` + want)
+		s.start()
+		b.until(`document.querySelector(".lost") === null`)
+		b.until(`document.querySelector(".stale") === null`)
+		b.until(revenue + ` === ` + want)
+		b.forgive() // requests failed while the server was away
+	})
+	step("is accessible", func(t *testing.T) { accessible(t, b) })
+}
+
+// accessible lets axe look at every page, light and dark, wide and narrow.
+func accessible(t *testing.T, b *browser) {
+	axe, err := os.ReadFile(filepath.Join("..", "..", "controlplane", "dashboard", "web", "node_modules", "axe-core", "axe.min.js"))
+	if err != nil {
+		t.Skip("axe is not here: make dashboard fetches it")
+	}
+	for _, path := range []string{"/?range=all", "/quality?source=orders", "/pipeline", "/tables", "/tables/silver.orders?view=made", "/tables/bronze.orders?view=made"} {
+		for _, c := range []struct {
+			width int64
+			dark  bool
+		}{{1440, false}, {1440, true}, {390, false}} {
+			b.look(c.width, 900, c.dark)
+			b.open(path)
+			b.until(`document.querySelector("main .sheet") !== null && document.querySelector(".skeleton") === null`)
+			evaluate[bool](b, string(axe)+`;true`)
+			faults := evaluate[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).then((r) => r.violations.flatMap((v) => v.nodes.slice(0, 3).map((n) => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`)
+			for _, f := range faults {
+				t.Errorf("%s at width %d, dark %v: %s", path, c.width, c.dark, f)
+			}
+		}
+	}
+}

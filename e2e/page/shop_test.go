@@ -1,0 +1,178 @@
+// Package page drives the dashboard in a real Chromium, as a person would, against a real Shoplake.
+package page
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/shoplake/shoplake/controlplane"
+	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/bus"
+	"github.com/shoplake/shoplake/internal/sample"
+	"github.com/shoplake/shoplake/pipelines"
+	"github.com/shoplake/shoplake/worker"
+)
+
+// shop is a Shoplake with sample data.
+type shop struct {
+	t       *testing.T
+	dir     string
+	nats    *bus.Server
+	control *controlplane.ControlPlane
+	address string
+	conn    *grpc.ClientConn
+	log     *slog.Logger
+}
+
+// open makes data up and starts everything but the worker.
+func open(t *testing.T, data sample.Config) *shop {
+	t.Helper()
+	s := &shop{t: t, dir: t.TempDir(), address: "127.0.0.1:0", log: slog.New(slog.DiscardHandler)}
+	s.make(data)
+	var err error
+	if s.nats, err = bus.StartServer(t.Context(), bus.ServerConfig{StoreDir: filepath.Join(s.dir, "nats"), InProcessOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.nats.Close)
+	s.start()
+	t.Cleanup(func() { s.stop() })
+	if s.conn, err = grpc.NewClient(s.address, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.conn.Close() })
+	return s
+}
+
+// make adds sample data to the landing folder. Each call needs a folder of its own to make them in.
+func (s *shop) make(data sample.Config) {
+	s.t.Helper()
+	data.Out = s.t.TempDir()
+	if _, err := sample.Generate(s.t.Context(), data); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(s.dir, "landing"), os.DirFS(filepath.Join(data.Out, "landing"))); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// start starts the control plane, at the same address as before.
+func (s *shop) start() {
+	s.t.Helper()
+	var err error
+	s.control, err = controlplane.Start(s.t.Context(), controlplane.Config{
+		Listen: s.address, Bus: bus.Config{Server: s.nats}, Warehouse: filepath.Join(s.dir, "lake"), Landing: filepath.Join(s.dir, "landing"),
+		ScratchDir: filepath.Join(s.dir, "scratch"), Pipeline: pipelines.Ecommerce, Pool: worker.DefaultPool, Settle: time.Nanosecond, MemoryLimit: 1 << 30,
+		TraceURL: "http://localhost:16686/trace/{trace_id}", Log: s.log,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.address = s.control.Address()
+}
+
+func (s *shop) stop() {
+	if s.control == nil {
+		return
+	}
+	if err := s.control.Close(); err != nil {
+		s.t.Error(err)
+	}
+	s.control = nil
+}
+
+// work starts a worker; the function that it returns stops it.
+func (s *shop) work() (stop func()) {
+	s.t.Helper()
+	w, err := worker.Start(s.t.Context(), worker.Config{
+		Bus: bus.Config{Server: s.nats}, Warehouse: filepath.Join(s.dir, "lake"), Landing: filepath.Join(s.dir, "landing"),
+		ScratchDir: filepath.Join(s.dir, "scratch"), MemoryLimit: 1 << 30, Log: s.log,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), 10*time.Second)
+		defer cancel()
+		if err := w.Close(ctx); err != nil {
+			s.t.Error(err)
+		}
+	}
+	s.t.Cleanup(stop)
+	return stop
+}
+
+// run runs a flow to its end, whatever that is.
+func (s *shop) run(request *shoplakev1.SubmitRunRequest) *shoplakev1.Run {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 3*time.Minute)
+	defer cancel()
+	runs := shoplakev1.NewRunServiceClient(s.conn)
+	run, err := runs.SubmitRun(ctx, request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stream, err := runs.WatchRun(ctx, &shoplakev1.WatchRunRequest{Name: run.GetName()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for run.GetEndTime() == nil {
+		change, err := stream.Recv()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		run = change.GetRun()
+	}
+	return run
+}
+
+// cell asks a KPI and returns a column of the row of a currency.
+func (s *shop) cell(request *shoplakev1.QueryKpiRequest, currency, column string) string {
+	s.t.Helper()
+	answer, err := shoplakev1.NewKpiServiceClient(s.conn).QueryKpi(s.t.Context(), request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, row := range answer.GetRowSet().GetRows() {
+		if row.GetFields()["currency"].GetStringValue() == currency {
+			return row.GetFields()[column].GetStringValue()
+		}
+	}
+	s.t.Fatalf("%s has no row in %s: %v", request.GetName(), currency, answer)
+	return ""
+}
+
+// logged writes a line of a run's log, and waits until the API has it.
+func (s *shop) logged(run, message string) {
+	s.t.Helper()
+	b, err := bus.Connect(s.t.Context(), bus.Config{Server: s.nats})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.LogLine(&dispatchv1.RunLogLine{RunId: run, Time: timestamppb.Now(), Level: slog.LevelInfo.String(), Message: message}); err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	lines, err := shoplakev1.NewRunServiceClient(s.conn).WatchRunLogs(ctx, &shoplakev1.WatchRunLogsRequest{Parent: "runs/" + run})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := lines.Recv(); err != nil {
+		s.t.Fatal(err)
+	}
+}
