@@ -127,7 +127,7 @@ func live(t *testing.T, c *tally, seed uint64) {
 		}
 	}
 	s.disturbing.Wait()
-	s.wantInvariants(q)
+	s.wantInvariants(rng, q)
 }
 
 // step drops files and runs the flow until the step is published, or has failed as it must.
@@ -194,6 +194,10 @@ func (s *shop) run(disturbances []disturbance, p plot) *shoplakev1.Run {
 	background := ""
 	if p.background {
 		background = s.submitBackground(ctx)
+	}
+	if p.maintain {
+		s.tally.count(func(c *tally) { c.disturbances["a run meets maintenance"]++ })
+		background = s.submit(ctx, &shoplakev1.SubmitRunRequest{Flow: maintenance, RequestId: uuid.NewString()})
 	}
 	name := p.again
 	if name == "" || !s.resume(ctx, name) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -20,9 +21,20 @@ import (
 	"github.com/shoplake/shoplake/internal/lake"
 )
 
-// wantInvariants looks whether all is as if nobody had disturbed the shop, and stops it.
-func (s *shop) wantInvariants(q *quiet) {
+// wantInvariants looks whether all is as if nobody had disturbed the shop, before and after what nobody needs was removed.
+func (s *shop) wantInvariants(rng *rand.Rand, q *quiet) {
 	s.t.Helper()
+	l, err := lake.Open(context.WithoutCancel(s.ctx), lake.Config{Warehouse: s.path("lake")})
+	if err != nil {
+		s.problem("%v", err)
+		return
+	}
+	defer l.Close()
+	s.wantCells(q)
+	s.wantConserved()
+	s.wantCommits(l)
+	s.wantFiles(l)
+	s.purge(rng)
 	s.wantCells(q)
 	s.wantConserved()
 	s.wantDecisions()
@@ -30,17 +42,8 @@ func (s *shop) wantInvariants(q *quiet) {
 	for _, m := range s.members() {
 		<-m.ended
 	}
-	l, err := lake.Open(context.WithoutCancel(s.ctx), lake.Config{Warehouse: s.path("lake")})
-	if err != nil {
-		s.problem("%v", err)
-		return
-	}
-	defer l.Close()
-	s.wantCommits(l)
 	s.wantFiles(l)
-	s.sweep()
 	s.wantNoOrphans(l)
-	s.wantFiles(l)
 }
 
 // whole asks the control planes in turn until one answers.

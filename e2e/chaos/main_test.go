@@ -29,13 +29,6 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	if warehouse := os.Getenv(sweepLake); warehouse != "" {
-		if err := sweepAll(context.Background(), warehouse); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
 	clearDisks()
 	code := m.Run()
 	deploy.Clean()

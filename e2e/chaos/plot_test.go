@@ -26,6 +26,8 @@ type plot struct {
 	dry bool
 	// background runs everything again in the background: the run overtakes it.
 	background bool
+	// maintain lets maintenance begin before the run.
+	maintain bool
 	// cancel takes the run back when it has begun, resume lets it go on then; otherwise another one is submitted.
 	cancel, resume bool
 	// again is the run to resume.
@@ -36,7 +38,7 @@ type plot struct {
 
 func (p plot) String() string {
 	var words []string
-	for word, is := range map[string]bool{"dry run": p.dry, "background": p.background, "cancel": p.cancel, "resume": p.resume, "foreign commit": p.foreign} {
+	for word, is := range map[string]bool{"dry run": p.dry, "background": p.background, "maintenance": p.maintain, "cancel": p.cancel, "resume": p.resume, "foreign commit": p.foreign} {
 		if is {
 			words = append(words, word)
 		}
@@ -59,6 +61,9 @@ func (s *shop) plot(rng *rand.Rand, n int, step step) plot {
 		cancel:     drawn("append.cancel_requested", "append.reopened"),
 		resume:     drawn("append.reopened"),
 		foreign:    drawn("append.stage_reset") && n > 0,
+	}
+	if !p.background {
+		p.maintain = drawn("remove.file") && n > 0
 	}
 	if p.background {
 		p.cancel = false // a run that is cancelled overtakes nobody
