@@ -110,6 +110,11 @@ checkdashboard: protos ## Fail where the page's committed files are not what its
 		echo "no Node 20 or later here: the page's files are not compared with its sources"; \
 	else $(MAKE) --no-print-directory comparedashboard; fi
 
+.PHONY: screenshots
+screenshots: ## Take pictures of the page for the README (needs a Chromium)
+	mkdir -p docs/screenshots
+	SHOPLAKE_SCREENSHOTS=$(CURDIR)/docs/screenshots go test ./e2e/page -run Screenshots -count 1 -timeout $(TIMEOUT)
+
 .PHONY: comparedashboard
 comparedashboard: $(WEB)/node_modules/.package-lock.json
 	rm -rf .build/dashboard && mkdir -p .build/dashboard

@@ -3,6 +3,8 @@ package page
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -59,7 +61,22 @@ func (s *shop) make(data sample.Config) {
 	if _, err := sample.Generate(s.t.Context(), data); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.CopyFS(filepath.Join(s.dir, "landing"), os.DirFS(filepath.Join(data.Out, "landing"))); err != nil {
+	made := os.DirFS(filepath.Join(data.Out, "landing"))
+	err := fs.WalkDir(made, ".", func(path string, entry fs.DirEntry, err error) error {
+		to := filepath.Join(s.dir, "landing", path)
+		if err != nil || entry.IsDir() {
+			return errors.Join(err, os.MkdirAll(to, 0o755))
+		}
+		if _, err := os.Stat(to); err == nil {
+			return nil // a week's file that an earlier day of the week made
+		}
+		content, err := fs.ReadFile(made, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, content, 0o644)
+	})
+	if err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -1,9 +1,12 @@
 // KPIs as options of ECharts. Numbers become floats here, for the height of a line only; what is written is the text.
 import type { Column } from "../gen/shoplake/v1/common_pb";
-import { type Cell, cell, day, label, weekday } from "../lib/format";
+import { type Cell, cell, day, isMoney, label, money, weekday } from "../lib/format";
 import { axisStyle, base, colour, type Option, seriesColours, tip, tooltipStyle } from "../parts/chart";
 import type { Row } from "../parts/ResultTable.svelte";
 import { bySeries, dateColumn, type Line, nameOf } from "./model";
+
+/** A number of an axis: round amounts go without cents. */
+const tick = (metric: Column, v: number, currency: string) => (isMoney(metric) ? money(v, metric.unit === "currency" ? currency : metric.unit, true, Number.isInteger(v)) : cell(metric, v, currency, true));
 
 const float = (v: Cell): number | null => (v === null || v === undefined || v === "" ? null : Number(v));
 
@@ -52,7 +55,7 @@ export function lineOption(input: LineInput): Option {
       selected: Object.fromEntries(input.hidden.map((name) => [name, false])),
     },
     xAxis: { type: "category", boundaryGap: false, data: days, ...axisStyle(), axisLabel: { ...axisStyle().axisLabel, formatter: (d: string) => (when ? day(d, true) : d) } },
-    yAxis: { type: "value", ...axisStyle(true), axisLine: { show: false }, axisLabel: { color: colour("muted"), fontSize: 11, formatter: (v: number) => cell(metric, v, currency, true) } },
+    yAxis: { type: "value", ...axisStyle(true), axisLine: { show: false }, axisLabel: { color: colour("muted"), fontSize: 11, formatter: (v: number) => tick(metric, v, currency) } },
     dataZoom: days.length > 14
       ? [
           { type: "slider", height: 18, bottom: 6, start: input.zoom?.[0] ?? 0, end: input.zoom?.[1] ?? 100, borderColor: colour("line"), fillerColor: colour("accent-soft"), handleStyle: { color: colour("accent") }, moveHandleSize: 0, showDetail: false, dataBackground: { lineStyle: { opacity: 0.3 }, areaStyle: { opacity: 0.1 } }, backgroundColor: "transparent" },

@@ -41,12 +41,12 @@ export function change(value: string): string {
   return digits({ style: "percent", maximumFractionDigits: small ? 1 : 0, signDisplay: "exceptZero" }, value);
 }
 
-export function money(value: string | number, currency: string, compact = false): string {
+export function money(value: string | number, currency: string, compact = false, whole = false): string {
   try {
     return digits(
-      compact
+      compact && Math.abs(Number(value)) >= 10_000
         ? { style: "currency", currency, currencyDisplay: "narrowSymbol", notation: "compact", maximumFractionDigits: 1 }
-        : { style: "currency", currency, currencyDisplay: "narrowSymbol" },
+        : { style: "currency", currency, currencyDisplay: "narrowSymbol", ...(whole ? { maximumFractionDigits: 0 } : {}) },
       value,
     );
   } catch {

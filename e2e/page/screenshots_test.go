@@ -1,0 +1,123 @@
+package page
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/sample"
+	"github.com/shoplake/shoplake/pipelines"
+)
+
+// picturesVariable names the folder that make screenshots wants pictures in.
+const picturesVariable = "SHOPLAKE_SCREENSHOTS"
+
+// TestScreenshots takes a picture of each page, light, dark and as wide as a phone, of half a year with a history of runs.
+func TestScreenshots(t *testing.T) {
+	folder := os.Getenv(picturesVariable)
+	if folder == "" {
+		t.Skip("make screenshots takes pictures")
+	}
+	s := open(t, sample.Config{Start: day(1, 1), Days: 180, Orders: 18000, Events: 60000, Products: 300, Seed: 1, Dirt: 0.006})
+	s.work()
+	latest := s.history()
+	b := chromium(t, s.address)
+	if _, err := chromedp.Call(b.ctx, emulation.SetLocaleOverride, emulation.SetLocaleOverrideParams{Locale: "en-GB"}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := shoplakev1.NewQuarantineServiceClient(s.conn).ListQuarantinedRows(t.Context(), &shoplakev1.ListQuarantinedRowsRequest{Parent: "sources/orders", Rule: "type:unit_price"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := filepath.Base(rows.GetQuarantinedRows()[0].GetName())
+	for _, p := range []struct{ name, path string }{
+		{"kpis", "/?range=90d"},
+		{"quality", "/quality?source=orders&rule=type:unit_price&row=" + row},
+		{"pipeline", "/pipeline"},
+		{"run", "/" + latest.GetName() + "?stage=silver.orders&open=silver.orders,gold.fact_order_line"},
+		{"tables", "/tables"},
+	} {
+		for _, look := range []struct {
+			name          string
+			width, height int64
+			dark          bool
+		}{{"light", 1440, 1100, false}, {"dark", 1440, 1100, true}, {"phone", 390, 844, false}} {
+			b.look(look.width, look.height, look.dark)
+			b.open(p.path)
+			b.until(`document.querySelector("main .sheet") !== null && document.querySelector(".skeleton") === null && document.querySelector("[aria-busy=true]") === null`)
+			b.until(`[...document.querySelectorAll(".frame")].every((f) => f.querySelector("canvas"))`)
+			// Two frames: what was drawn last is on the screen.
+			evaluate[bool](b, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
+			picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(folder, p.name+"-"+look.name+".png"), picture, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.quiet(t)
+}
+
+// history runs the daily flow over some days: one run fails by a check, one is cancelled. It returns the first and longest.
+func (s *shop) history() *shoplakev1.Run {
+	s.t.Helper()
+	daily := &shoplakev1.SubmitRunRequest{Flow: "flows/daily"}
+	longest := s.run(daily)
+	last := day(6, 29)
+	for n := range 8 {
+		s.make(sample.Config{Start: last.AddDate(0, 0, 1+n), Days: 1, Orders: 90 + 7*n, Events: 300 + 20*n, Products: 300, Seed: 1, Dirt: 0.004 + float64(n%3)/300})
+		switch n {
+		case 3:
+			s.activate("-- table: silver.orders\n-- description: Orders come with a customer.\nSELECT order_id FROM silver.orders WHERE customer_id IS NULL\n")
+			s.run(daily)
+			s.activate("")
+		case 5:
+			runs := shoplakev1.NewRunServiceClient(s.conn)
+			run, err := runs.SubmitRun(s.t.Context(), &shoplakev1.SubmitRunRequest{Flow: "flows/daily", FullRefresh: true})
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if _, err := runs.CancelRun(s.t.Context(), &shoplakev1.CancelRunRequest{Name: run.GetName()}); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		s.run(daily)
+	}
+	return longest
+}
+
+// activate makes new runs use the shipped pipeline, with one check more unless that is empty.
+func (s *shop) activate(check string) {
+	s.t.Helper()
+	request := &shoplakev1.CreatePipelineRequest{}
+	err := fs.WalkDir(pipelines.Ecommerce, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(pipelines.Ecommerce, path)
+		request.Files = append(request.Files, &shoplakev1.PipelineFile{Path: path, Content: content})
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if check != "" {
+		request.Files = append(request.Files, &shoplakev1.PipelineFile{Path: "checks/orders_have_customers.sql", Content: []byte(strings.TrimSpace(check) + "\n")})
+	}
+	service := shoplakev1.NewPipelineServiceClient(s.conn)
+	made, err := service.CreatePipeline(s.t.Context(), request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := service.ActivatePipeline(s.t.Context(), &shoplakev1.ActivatePipelineRequest{Name: made.GetName()}); err != nil {
+		s.t.Fatal(err)
+	}
+}
