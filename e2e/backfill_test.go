@@ -190,8 +190,8 @@ func TestBackfillLetsOthersGoFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if begun := run.GetStartTime(); begun != nil && begun.AsTime().After(fresh.GetCreateTime().AsTime()) && begun.AsTime().Before(fresh.GetEndTime().AsTime()) {
-			t.Errorf("%s of the backfill began at %v, while the fresh run (from %v to %v) waited", v.GetRun(), begun.AsTime(), fresh.GetCreateTime().AsTime(), fresh.GetEndTime().AsTime())
+		if begun := run.GetStartTime(); begun != nil && begun.AsTime().After(fresh.GetStartTime().AsTime()) && begun.AsTime().Before(fresh.GetEndTime().AsTime()) {
+			t.Errorf("%s of the backfill began at %v, amid the fresh run (from %v to %v)", v.GetRun(), begun.AsTime(), fresh.GetStartTime().AsTime(), fresh.GetEndTime().AsTime())
 		}
 	}
 
