@@ -448,9 +448,13 @@ func (l *leader) afterAppend(ctx context.Context, r *running, events []*dispatch
 		if l.OnEnded != nil {
 			l.OnEnded(r.state)
 		}
-		if err := l.noteEnd(ctx, r.state); err != nil && ctx.Err() == nil {
-			l.Log.WarnContext(ctx, "could not note that a run has ended; the next coordinator will", "run", r.state.RunID, "error", err)
-		}
+		l.log.keepCheckpoint(ctx, r.state)
+		go func() {
+			flushSpans(ctx) // a run that is noted as ended is not looked at again, also for what was not exported
+			if err := l.noteEnd(ctx, r.state); err != nil && ctx.Err() == nil {
+				l.Log.WarnContext(ctx, "could not note that a run has ended; the next coordinator will", "run", r.state.RunID, "error", err)
+			}
+		}()
 	}
 }
 

@@ -59,6 +59,7 @@ func (l *leader) loadOpenRuns(ctx context.Context) error {
 		}
 		r.recordAgain(ctx, time.Now())
 		if r.state.Terminal() { // the former coordinator did not live to note it
+			l.log.keepCheckpoint(ctx, r.state)
 			if err := l.noteEnd(ctx, r.state); err != nil {
 				return err
 			}
@@ -67,11 +68,13 @@ func (l *leader) loadOpenRuns(ctx context.Context) error {
 	return nil
 }
 
-// noteEnd keeps what a run came to, and notes that it has ended: nobody has to read its log any more.
+// noteEnd notes that a run has ended: nobody has to read its log any more.
 func (l *leader) noteEnd(ctx context.Context, s *State) error {
-	l.log.keepCheckpoint(ctx, s)
+	if err := l.Bus.MarkEnded(ctx, s.RunID, s.Messages); err != nil {
+		return err
+	}
 	l.unarchived.Add(1)
-	return l.Bus.MarkEnded(ctx, s.RunID, s.Messages)
+	return nil
 }
 
 // load folds what a run's log holds that the leader has not seen, and keeps the run where it is open.

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -137,6 +138,22 @@ func (r *running) recordTries(ctx context.Context, st *Stage, t *Task, wanted fu
 			r.recorded[a.ID] = true
 			recordAttempt(ctx, r.state, st, t, a)
 		}
+	}
+}
+
+// flushTimeout bounds how long the spans of a run that has ended are waited for to be exported.
+const flushTimeout = 2 * time.Second
+
+// flushSpans exports what was recorded, where spans are exported at all.
+func flushSpans(ctx context.Context) {
+	exporting, ok := otel.GetTracerProvider().(interface{ ForceFlush(context.Context) error })
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := exporting.ForceFlush(ctx); err != nil {
+		slog.DebugContext(ctx, "spans of a run that has ended are exported later", "error", err)
 	}
 }
 
