@@ -31,7 +31,7 @@ func retry(ctx context.Context, what string, f func(context.Context) error) erro
 		if !isTransient(err) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		if now := time.Now(); now.Sub(begin) > firstComplaint && now.Sub(complained) > complaintInterval {
+		if now := time.Now(); ctx.Err() == nil && now.Sub(begin) > firstComplaint && now.Sub(complained) > complaintInterval {
 			complained = now
 			slog.WarnContext(ctx, "NATS does not answer, trying again", "doing", what, "error", err)
 		}

@@ -110,6 +110,9 @@ func consumerOf(pool string) string { return "pool-" + pool }
 func (s *TaskSource) Next(ctx context.Context) (*Delivery, error) {
 	var delivery *Delivery
 	for delivery == nil {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("take a task of pool %s: none came: %w", s.pool, err)
+		}
 		err := retry(ctx, "take a task of pool "+s.pool, func(ctx context.Context) error {
 			msg, err := s.fetch(ctx)
 			if err != nil || msg == nil {
@@ -125,7 +128,7 @@ func (s *TaskSource) Next(ctx context.Context) (*Delivery, error) {
 	return delivery, nil
 }
 
-// fetch asks for one message; nil where none came for a while.
+// fetch asks for one message; nil where none came for a while, or until ctx ended: an empty queue is no fault.
 func (s *TaskSource) fetch(ctx context.Context) (jetstream.Msg, error) {
 	consumer, err := s.open(ctx)
 	if err != nil {
@@ -146,14 +149,14 @@ func (s *TaskSource) fetch(ctx context.Context) (jetstream.Msg, error) {
 		if ctx.Err() != nil {
 			// It arrived when nobody wanted it any more: to another worker at once, not after AckWait.
 			_ = msg.Nak()
-			return nil, ctx.Err()
+			return nil, nil
 		}
 		return msg, nil
 	}
 	err = batch.Error()
 	switch {
 	case err == nil, ctx.Err() != nil:
-		return nil, ctx.Err()
+		return nil, nil
 	case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, nats.ErrNoResponders),
 		errors.Is(err, jetstream.ErrNoHeartbeat):
 		// The consumer may be gone with its server: make it again.

@@ -67,6 +67,9 @@ func TestTasks(t *testing.T) {
 	defer cancel()
 	_, err := source.Next(short)
 	wantError(t, err, context.DeadlineExceeded)
+	if strings.Contains(err.Error(), "did not answer") {
+		t.Errorf("an empty queue of a server that is well counts as a server that is away: %v", err)
+	}
 	queue(t, b, 0, 0)
 }
 
