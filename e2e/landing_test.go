@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/lake"
 	"github.com/shoplake/shoplake/internal/sample"
 	"github.com/shoplake/shoplake/pipelines"
 )
@@ -310,4 +311,53 @@ func (s *shop) conservedOf(sources ...string) string {
 		FROM latest FULL JOIN kept USING (source, path)
 		WHERE rows_read <> rows_bronze + rows_quarantined OR coalesce(rows_bronze, 0) <> coalesce(good, 0) OR coalesce(rows_quarantined, 0) <> coalesce(bad, 0)`)
 	return strings.Join(lost, "\n")
+}
+
+// A commit that found bronze moved by another program has left its rows in quarantine: who reads the file again puts its own in
+// their place.
+func TestFileThatWasHalfIngested(t *testing.T) {
+	t.Parallel()
+	s := setup(t, os.DirFS("testdata/tiny"), 1)
+	s.drop("sales", "01.csv", salesHeader+"a,2026-01-05,1,10\nb,2026-01-05,1,minus\n")
+	s.daily()
+	s.drop("sales", "02.csv", salesHeader+"c,2026-01-06,1,20\nd,2026-01-06,1,plus\n")
+	s.daily()
+	want := s.contents()
+	s.forgetLast("bronze.sales", "ops.ingested")
+	if _, stages := s.daily(); len(stages["bronze.sales"].GetPlanned()) != 1 {
+		t.Fatalf("02.csv is not read again: %v", stages["bronze.sales"])
+	}
+	if diff := cmp.Diff(want, s.contents()); diff != "" {
+		t.Errorf("as it was read at once (-) and by halves (+):\n%s", diff)
+	}
+	if lost := s.conservedOf("sales"); lost != "" {
+		t.Error(lost)
+	}
+}
+
+// forgetLast takes the data files that were committed last out of tables again.
+func (s *shop) forgetLast(tables ...string) {
+	s.t.Helper()
+	l := s.openLake()
+	epoch, err := l.HighestEpoch(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, table := range tables {
+		snapshots, err := l.Snapshots(s.t.Context(), table)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		last, _, err := l.Changes(s.t.Context(), table, snapshots[0].ParentID, snapshots[0].ID)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		c := lake.Commit{Table: table, Epoch: epoch}
+		for _, f := range last {
+			c.Remove = append(c.Remove, f.Path)
+		}
+		if _, err := l.Commit(s.t.Context(), c); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package runs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,6 +136,28 @@ func (l *planner) ingestedFiles(ctx context.Context, table *lake.Table, source s
 		return nil, fmt.Errorf("read which files of %s were ingested: %w", source, err)
 	}
 	return known, nil
+}
+
+// halfIngested are those of a source's new files that have rows in quarantine: that was committed, and then bronze was found
+// moved by another program.
+func (l *planner) halfIngested(ctx context.Context, quarantine *lake.Table, source string, fresh []string) ([]string, error) {
+	files, err := l.files(ctx, quarantine.Name, quarantine.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	files = slices.DeleteFunc(files, func(file lake.File) bool { return file.Partition != source })
+	if len(files) == 0 || len(fresh) == 0 {
+		return nil, nil
+	}
+	var half []string
+	err = l.query(ctx, []viewed{view(quarantine.Name, columnsOf(quarantine), files)},
+		`SELECT DISTINCT source_file FROM ops.quarantine WHERE source_file IN (SELECT unnest($names)) ORDER BY ALL`,
+		map[string]any{"names": fresh},
+		func(v []any) error { name, _ := v[0].(string); half = append(half, name); return nil })
+	if err != nil {
+		return nil, fmt.Errorf("find the new files of %s that have rows in quarantine: %w", source, err)
+	}
+	return half, nil
 }
 
 // filesHolding are the data files of a table with rows of the named source files.

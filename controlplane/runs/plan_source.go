@@ -78,13 +78,14 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 		whole = "full refresh"
 	}
 	var read []landed
-	changed := []string{}
+	changed, fresh := []string{}, []string{}
 	for _, file := range files {
 		old, ok := known[file.path]
 		delete(known, file.path)
 		switch {
 		case !ok:
 			found.add(file.path, why{words: "new file"})
+			fresh = append(fresh, file.path)
 		case whole != "":
 			found.add(file.path, why{words: whole})
 			changed = append(changed, file.path)
@@ -124,6 +125,11 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 		return found, nil
 	}
 	found.reason = whole
+	half, err := l.halfIngested(ctx, ops[pipeline.QuarantineTable], source.Name, fresh)
+	if err != nil {
+		return nil, err
+	}
+	changed = append(changed, half...)
 	if err := l.planIngest(ctx, source, bronze, ops, read, changed, plan); err != nil {
 		return nil, err
 	}
