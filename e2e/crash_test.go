@@ -3,13 +3,16 @@
 package e2e
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/shoplake/shoplake/e2e/deploy"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // checkTask is the task that runs a table's checks.
@@ -220,4 +223,33 @@ func TestCrashOfTheControlPlane(t *testing.T) {
 	tried := d.tried(stages)
 	d.stopAll()
 	traces.wantWhole(t, again, stages[run.GetName()], tried)
+}
+
+// Somebody clears the lake's folders of what no table names yet, while a commit of it is announced and nobody coordinates: the
+// stages are planned again.
+func TestStagedFilesGoAway(t *testing.T) {
+	t.Parallel()
+	d := prepared(t, failpoint.Variable+"="+string(failpoint.CommitTable)+".before=kill")
+	d.startControlPlane()
+	d.startWorker()
+	d.dial(d.ports[0])
+	run := d.submit(&shoplakev1.SubmitRunRequest{})
+	<-d.control.Done()
+	removed := 0
+	err := filepath.WalkDir(d.path("lake"), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".parquet" {
+			return err
+		}
+		removed++
+		return os.Remove(path)
+	})
+	if err != nil || removed == 0 {
+		t.Fatalf("%d staged files were removed: %v", removed, err)
+	}
+	d.env = deploy.Environment("SHOPLAKE_ACK_WAIT=1s")
+	d.startControlPlane()
+	again := d.wait(run.GetName())
+	d.wantSuccess(again)
+	d.wantOneCommit(run.GetName())
+	d.wantCells(undisturbed(t))
 }

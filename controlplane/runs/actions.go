@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"strconv"
 	"strings"
@@ -256,7 +257,8 @@ func (l *leader) listStaged(ctx context.Context, f facts) (*stagedList, error) {
 
 // commit makes the staged files part of the stage's tables: for an ingest quarantine first, then bronze, and the fate of the
 // files last. Once announced it is made again with the same files, by this or another coordinator, until it is known to have
-// happened: to give up half-way would lose rows or read them twice.
+// happened: to give up half-way would lose rows or read them twice. Only where the stage's own table has nothing of it, and
+// never can, since somebody removed the files or the table, is the stage planned again.
 func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
 	var plan dispatchv1.StagePlan
 	if err := l.readObject(ctx, f.planned.GetPlanPath(), f.planned.GetPlanSha256(), &plan); err != nil {
@@ -277,6 +279,9 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		return l.maintain(ctx, f, &plan, byTable[f.table])
 	}
 	snapshots := map[string]int64{}
+	gone := func(err error) bool {
+		return (errors.Is(err, fs.ErrNotExist) || errors.Is(err, lake.ErrNotFound)) && snapshots[f.table] == 0
+	}
 	for _, out := range plan.GetOutputs() {
 		properties := map[string]string{propertyRun: f.runID, propertyStage: f.table}
 		if out.GetTable() == f.table {
@@ -295,6 +300,9 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 			Table: out.GetTable(), Remove: out.GetReplaced(), Add: byTable[out.GetTable()], Properties: properties,
 			Base: out.GetBaseSnapshotId(), CheckBase: out.GetTable() == f.table, Epoch: l.epoch, Token: commitToken(f, &plan),
 		})
+		if gone(err) {
+			return nil, fmt.Errorf("%w: %w", errStagedGone, err)
+		}
 		if err != nil {
 			return nil, err
 		}

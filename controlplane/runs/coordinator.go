@@ -415,8 +415,8 @@ func (l *leader) onOutcome(ctx context.Context, o outcome) error {
 	}
 	r.ended(o)
 	switch {
-	case errors.Is(o.err, lake.ErrMoved):
-		l.Log.InfoContext(ctx, "the table moved; planning the stage again", "run", r.state.RunID, "stage", o.action.Stage, "error", o.err)
+	case errors.Is(o.err, lake.ErrMoved), errors.Is(o.err, errStagedGone):
+		l.Log.InfoContext(ctx, "the commit is no longer possible; planning the stage again", "run", r.state.RunID, "stage", o.action.Stage, "error", o.err)
 	case o.err != nil:
 		l.Log.WarnContext(ctx, "a step of the run failed", "run", r.state.RunID, "stage", o.action.Stage, "step", o.action.Kind,
 			"try", r.tries[o.action.Key()], "class", classOf(o.err), "error", o.err)

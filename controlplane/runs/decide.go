@@ -17,6 +17,9 @@ const actionTries = 5
 // errFenced says that another coordinator has taken over.
 var errFenced = errors.New("another coordinator has taken over")
 
+// errStagedGone says that what was announced can never be committed, since somebody removed it.
+var errStagedGone = errors.New("what was to be committed is gone")
+
 // running is an open run in the leader's hands. What is decided about it here is pure, so that a model can drive it.
 type running struct {
 	state *State
@@ -155,7 +158,7 @@ func (r *running) decide(o outcome) ([]*dispatchv1.RunEvent, error) {
 		return nil, nil
 	case o.err == nil:
 		return o.events, nil
-	case errors.Is(o.err, lake.ErrMoved) && o.action.Kind == CommitStage:
+	case o.action.Kind == CommitStage && (errors.Is(o.err, lake.ErrMoved) || errors.Is(o.err, errStagedGone)):
 		return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageReset{StageReset: &dispatchv1.StageReset{Stage: o.action.Stage, Reason: sayable(o.err)}}}}, nil
 	case o.action.Kind == CommitStage, o.action.Kind == Publish:
 		return nil, nil // what was announced is begun again until it is done
