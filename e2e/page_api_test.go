@@ -70,6 +70,11 @@ func TestPageAsksForMore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, row := range listed.GetQuarantinedRows() {
+			if diff := cmp.Diff([]string{"amount", "sale_id", "sale_date", "version"}, row.GetColumns()); diff != "" {
+				t.Errorf("the columns of a listed row are those of its file (-want +got):\n%s", diff)
+			}
+		}
 		row, err := s.rows.GetQuarantinedRow(t.Context(), &shoplakev1.GetQuarantinedRowRequest{Name: listed.GetQuarantinedRows()[0].GetName()})
 		if err != nil {
 			t.Fatal(err)

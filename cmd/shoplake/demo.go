@@ -57,6 +57,7 @@ KPIs, and keep serving until Ctrl-C. Logs go to demo.log in the data folder.`,
 			// they need not rest.
 			o.nats = bus.ServerConfig{StoreDir: filepath.Join(dirs.data, "nats"), InProcessOnly: true}
 			o.settle = time.Millisecond
+			o.schedules = !once
 			house, err := startHouse(cmd.Context(), dirs, o, t)
 			if err == nil {
 				err = demoRun(cmd, dirs, house)

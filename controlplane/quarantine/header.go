@@ -26,20 +26,25 @@ const (
 // header is the columns of a landing file in their order; nil where they cannot be told. It only helps a person to read a
 // row, so that whatever goes wrong means that they are not known.
 func header(landing string, source *pipeline.Source, file string) []string {
+	if filepath.IsLocal(file) && strings.EqualFold(filepath.Ext(file), ".xlsx") {
+		return workbookHeader(filepath.Join(landing, source.Name, file), source.Contract.Format)
+	}
+	return textHeader(landing, source, file)
+}
+
+// textHeader is the header of a text file alone: it is read for each file of a list, for which workbooks take too long.
+func textHeader(landing string, source *pipeline.Source, file string) []string {
 	if !filepath.IsLocal(file) {
 		return nil
 	}
 	path := filepath.Join(landing, source.Name, file)
-	format := source.Contract.Format
 	name := strings.ToLower(path)
 	for _, packed := range []string{".gz", ".zst"} {
 		name = strings.TrimSuffix(name, packed)
 	}
 	switch filepath.Ext(name) {
 	case ".csv", ".tsv", ".txt":
-		return csvHeader(path, format)
-	case ".xlsx":
-		return workbookHeader(path, format)
+		return csvHeader(path, source.Contract.Format)
 	}
 	return nil
 }

@@ -62,6 +62,9 @@ func (h *Handler) ListQuarantinedRows(ctx context.Context, r *shoplakev1.ListQua
 	if err != nil {
 		return nil, err
 	}
+	if err := h.addColumns(ctx, source, response.GetQuarantinedRows(), textHeader); err != nil {
+		return nil, err
+	}
 	if end := offset + len(response.GetQuarantinedRows()); int64(end) < response.GetTotalSize() {
 		response.NextPageToken = page.Token(scope, end)
 	}
@@ -82,14 +85,30 @@ func (h *Handler) GetQuarantinedRow(ctx context.Context, r *shoplakev1.GetQuaran
 	if row == nil {
 		return nil, fmt.Errorf("quarantined row %s: %w: see `shoplake quarantine list %s`", id, ErrNotFound, source)
 	}
+	return row, h.addColumns(ctx, source, []*shoplakev1.QuarantinedRow{row}, header)
+}
+
+// addColumns adds the columns of its file to each row.
+func (h *Handler) addColumns(ctx context.Context, source string, rows []*shoplakev1.QuarantinedRow, read func(landing string, s *pipeline.Source, file string) []string) error {
 	state, err := h.Reader.Current(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if s := state.Pipeline.Source(source); s != nil {
-		row.Columns = header(h.Landing, s, row.GetSourceFile())
+	s := state.Pipeline.Source(source)
+	if s == nil {
+		return nil
 	}
-	return row, nil
+	known := map[string][]string{}
+	for _, row := range rows {
+		file := row.GetSourceFile()
+		names, ok := known[file]
+		if !ok {
+			names = read(h.Landing, s, file)
+			known[file] = names
+		}
+		row.Columns = names
+	}
+	return nil
 }
 
 // SummarizeQuarantine counts rows by rule, column and file.

@@ -138,6 +138,7 @@ func TestPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		status := quoted(strings.Split(string(row.GetRaw()), ",")[slices.Index(row.GetColumns(), "status")])
+		b.until(`[...document.querySelectorAll('[data-panel="rows"] tr.picked mark')].some((m) => m.textContent === ` + status + `)`)
 		b.until(`[...document.querySelectorAll('[data-panel="row"] pre mark')].some((m) => m.textContent === ` + status + `)`)
 		b.until(`[...document.querySelectorAll('[data-panel="row"] tr.broken')].some((r) => r.cells[0].textContent === "status" && r.querySelector("code").textContent === ` + status + `)`)
 	})

@@ -42,8 +42,8 @@ type QuarantinedRow struct {
 	// runs/{ulid}
 	Run             string `protobuf:"bytes,8,opt,name=run,proto3" json:"run,omitempty"`
 	ContractVersion string `protobuf:"bytes,9,opt,name=contract_version,json=contractVersion,proto3" json:"contract_version,omitempty"`
-	// The columns of the file in their order, as its header names them, so that the cells of `raw` can be told apart. Only in
-	// GetQuarantinedRow; empty where the file is gone or changed, or each row names its own columns (NDJSON, Parquet).
+	// The columns of the file in their order, as its header names them, so that the cells of `raw` can be told apart. Empty
+	// where the file is gone or changed, where each row names its own columns (NDJSON, Parquet), and in a list for workbooks.
 	Columns       []string `protobuf:"bytes,10,rep,name=columns,proto3" json:"columns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

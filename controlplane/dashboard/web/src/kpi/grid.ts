@@ -20,14 +20,17 @@ export function gridOf(columns: Column[], rows: Row[], metric: Column, currency:
   const axis = columns.find((c) => c !== down && c.name !== "currency" && (c.type === ColumnType.STRING || c.type === ColumnType.DATE)) ?? columns.find((c) => numeric(c) && c !== metric);
   if (!down || !axis) return undefined;
   const size = columns.find((c) => c.name.endsWith("_size") && numeric(c));
+  const places = (list: string[]) => new Map(list.map((name, i) => [name, i]));
   const names = [...new Set(rows.map((r) => String(r[down.name] ?? "–")))];
   const across = [...new Set(rows.map((r) => String(r[axis.name] ?? "–")))];
   if (numeric(axis)) across.sort((a, b) => Number(a) - Number(b));
+  const downAt = places(names);
+  const acrossAt = places(across);
   const cells: Grid["cells"] = names.map(() => across.map(() => undefined));
   const sizes: (string | number)[] = names.map(() => "");
   for (const row of rows) {
-    const y = names.indexOf(String(row[down.name] ?? "–"));
-    const x = across.indexOf(String(row[axis.name] ?? "–"));
+    const y = downAt.get(String(row[down.name] ?? "–"))!;
+    const x = acrossAt.get(String(row[axis.name] ?? "–"))!;
     const value = row[metric.name];
     if (size) sizes[y] = row[size.name] as string;
     cells[y]![x] = {
@@ -45,11 +48,11 @@ export function highest(grid: Grid): number {
   return Math.max(1e-12, ...grid.cells.flat().map((c) => (c && (c.x !== 0 || !grid.size) ? (c.value ?? 0) : 0)));
 }
 
-/** How a cell looks. Past the middle the text turns, so that it can be read on its cell. */
+/** How a cell looks. The strongest colour still lets the text be read on it (4.5 : 1). */
 export function look(share: number, onDark: boolean): { background: string; color: string } {
   const part = Math.min(1, Math.max(0, share));
-  if (onDark) return { background: `hsl(199 60% ${12 + part * 40}%)`, color: part > 0.55 ? "#06141b" : "#e6edf3" };
-  return { background: `hsl(199 ${45 + part * 35}% ${96 - part * 66}%)`, color: part > 0.5 ? "#ffffff" : "#14202b" };
+  if (onDark) return { background: `hsl(199 60% ${13 + part * 20}%)`, color: "#e6edf3" };
+  return { background: `hsl(199 ${45 + part * 20}% ${96 - part * 46}%)`, color: "#14202b" };
 }
 
 export const written = (metric: Column, text: string, currency: string) => (isRatio(metric) ? percent(text, 0) : cell(metric, text, currency, true));

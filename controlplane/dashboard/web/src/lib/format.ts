@@ -28,6 +28,16 @@ export function count(value: string | number | bigint): string {
   return digits({ maximumFractionDigits: 0 }, value);
 }
 
+/** A number in few letters: 60K. */
+export function few(value: number | bigint): string {
+  return digits({ notation: "compact", maximumSignificantDigits: 2 }, value);
+}
+
+/** A number of things: 1 row, 2 rows. */
+export function counted(value: number | bigint, one: string): string {
+  return `${count(value)} ${one}${Number(value) === 1 ? "" : "s"}`;
+}
+
 export function number(value: string | number): string {
   return digits({ maximumFractionDigits: 2 }, value);
 }

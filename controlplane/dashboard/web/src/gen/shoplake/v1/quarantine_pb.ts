@@ -80,8 +80,8 @@ export type QuarantinedRow = Message<"shoplake.v1.QuarantinedRow"> & {
   contractVersion: string;
 
   /**
-   * The columns of the file in their order, as its header names them, so that the cells of `raw` can be told apart. Only in
-   * GetQuarantinedRow; empty where the file is gone or changed, or each row names its own columns (NDJSON, Parquet).
+   * The columns of the file in their order, as its header names them, so that the cells of `raw` can be told apart. Empty
+   * where the file is gone or changed, where each row names its own columns (NDJSON, Parquet), and in a list for workbooks.
    *
    * @generated from field: repeated string columns = 10;
    */

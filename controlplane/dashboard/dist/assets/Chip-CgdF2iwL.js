@@ -1,1 +1,0 @@
-import{At as e,Ft as t,Mt as n,St as r,Wt as i,bt as a,nt as o,pt as s,yt as c}from"./index-Cpqe0P27.js";var l=r(`<span><span></span> </span>`);function u(r,u){let d=o(u,`look`,3,``),f=o(u,`beat`,3,!1);var p=l(),m=n(p);let h;var g=t(m,1,!0);i(p),e(()=>{s(p,1,`chip ${d()??``}`,`svelte-ange4a`),h=s(m,1,`dot svelte-ange4a`,null,h,{beat:f()}),c(g,u.text)}),a(r,p)}export{u as t};
