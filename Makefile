@@ -52,6 +52,10 @@ model: ## Explore the model of a run much deeper than `make test` does
 chaos: ## Runs of the flow under kills, freezes, cuts, a lost NATS and full disks, each fail point twice: CHAOS_SEEDS seeds, from CHAOS_FROM on; CHAOS_SEED=n lives one again
 	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),50) go test -count=1 -v -timeout 90m ./e2e/chaos
 
+.PHONY: fairness
+fairness: ## How long fresh runs wait behind a backfill: FAIRNESS_RUNS of them, come amid FAIRNESS_TASKS tasks
+	FAIRNESS_TASKS=$(or $(FAIRNESS_TASKS),1000) FAIRNESS_RUNS=$(or $(FAIRNESS_RUNS),100) go test -count=1 -v -timeout 60m ./e2e -run ThousandTasks
+
 .PHONY: bench
 bench: build ## Rows per second of each stage, beside bare DuckDB on the same files
 	go run ./bench $(BENCH_FLAGS)

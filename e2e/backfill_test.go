@@ -81,6 +81,16 @@ func (s *shop) endOf(name string) *shoplakev1.Backfill {
 	return s.awaitBackfill(name, func(b *shoplakev1.Backfill) bool { return b.GetEndTime() != nil })
 }
 
+// runningOf is the run of a backfill that is under way.
+func runningOf(b *shoplakev1.Backfill) string {
+	for _, v := range b.GetIntervals() {
+		if v.GetState() == shoplakev1.BackfillIntervalState_BACKFILL_INTERVAL_STATE_RUNNING {
+			return v.GetRun()
+		}
+	}
+	return ""
+}
+
 // built are the partitions that a run planned, as the dry run of a backfill names them.
 func (s *shop) built(run string) (list []string) {
 	s.t.Helper()
@@ -168,14 +178,6 @@ func TestBackfillLetsOthersGoFirst(t *testing.T) {
 	s.sellMonths(5)
 	before := s.tablesNow()
 	b := s.backfill(&shoplakev1.CreateBackfillRequest{StartDate: "2026-01-01", EndDate: "2026-06-01"})
-	runningOf := func(b *shoplakev1.Backfill) string {
-		for _, v := range b.GetIntervals() {
-			if v.GetState() == shoplakev1.BackfillIntervalState_BACKFILL_INTERVAL_STATE_RUNNING {
-				return v.GetRun()
-			}
-		}
-		return ""
-	}
 	s.awaitBackfill(b.GetName(), func(b *shoplakev1.Backfill) bool { return b.GetIntervalsDone() >= 1 && runningOf(b) != "" })
 	fresh, _ := s.daily()
 	then := s.awaitBackfill(b.GetName(), func(*shoplakev1.Backfill) bool { return true })

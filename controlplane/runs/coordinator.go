@@ -263,6 +263,7 @@ func (l *leader) advanceAll(ctx context.Context) error {
 		open = append(open, r)
 	}
 	slices.SortFunc(open, inTurn)
+	hold(open)
 	granted := l.grantAll(open)
 	for _, r := range open {
 		if err := l.purgeCancelled(ctx, r); err != nil {

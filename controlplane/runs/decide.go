@@ -37,6 +37,8 @@ type running struct {
 	// rank and tables say beside whom the run may be under way, and whom it goes before.
 	rank   rank
 	tables map[string]bool
+	// held says that the run gives way to another: it begins no stage, and no task of one that it can leave.
+	held bool
 	// virtual is how far the run has come in the fair queue.
 	virtual float64
 	// unkept counts the events since the last checkpoint.
@@ -71,7 +73,10 @@ func (r *running) todo(out *int, limit int) []Action {
 func (r *running) todoBy(most int, take func(*Stage) bool) []Action {
 	var actions []Action
 	for _, a := range next(r.state, most, r.passes) {
-		if r.busy[a.Key()] || a.Kind == Release && !take(r.state.Stage(a.Stage)) {
+		if r.busy[a.Key()] {
+			continue
+		}
+		if st := r.state.Stage(a.Stage); a.Kind == Release && (r.keeps(st) || !take(st)) {
 			continue
 		}
 		actions = append(actions, a)

@@ -34,7 +34,7 @@ type State struct {
 	// task came to before that is of a former life.
 	Life     uint32
 	Reopened time.Time
-	// Suspended says that another run overtook this one, between two stages: it goes on from what the tables are afterwards.
+	// Suspended says that another run overtook this one, between two tasks: it goes on from what the tables are afterwards.
 	Suspended bool
 	// Publishing says that every stage is done and `published` is being moved.
 	Publishing       bool
@@ -286,8 +286,7 @@ func (s *State) Apply(e *dispatchv1.RunEvent) error {
 		s.cancel(at)
 	case *dispatchv1.RunEvent_Suspended:
 		if s.Phase == shoplakev1.RunState_RUN_STATE_RUNNING {
-			s.Suspended = true
-			s.Notices = append(s.Notices, "run "+k.Suspended.GetBy()+" went first")
+			s.suspend(k.Suspended)
 		}
 	case *dispatchv1.RunEvent_Resumed:
 		s.resume(k.Resumed)
@@ -314,14 +313,6 @@ func (s *State) start(k *dispatchv1.RunStarted, at time.Time) {
 		st := &Stage{Table: n.GetTable(), DependsOn: n.GetDependsOn(), State: shoplakev1.StageState_STAGE_STATE_WAITING}
 		s.Stages = append(s.Stages, st)
 		s.stages[st.Table] = st
-	}
-}
-
-// resume lets a run go on from what the tables are by now: those that it wrote may have moved.
-func (s *State) resume(k *dispatchv1.RunResumed) {
-	s.Suspended, s.Pinned = false, k.GetPinned()
-	for _, st := range s.Stages {
-		st.Settled = st.Terminal()
 	}
 }
 

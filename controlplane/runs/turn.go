@@ -12,7 +12,7 @@ import (
 type rank int
 
 const (
-	// background runs, backfills and maintenance, let others overtake them between two stages.
+	// background runs, backfills and maintenance, let others overtake them between two tasks.
 	background rank = iota
 	ordinary
 )
@@ -69,19 +69,48 @@ func (r *running) overtakes(o *running) bool {
 	return true
 }
 
-// between says whether a run that has begun writes nothing just now: it is between two stages.
+// between says whether a run that has begun does nothing just now that another would wait for: it is between two stages, or in one
+// that it can leave.
 func (r *running) between() bool {
 	if r.state.Phase != shoplakev1.RunState_RUN_STATE_RUNNING || r.state.Publishing || len(r.busy) > len(r.out) {
 		return false
 	}
 	return !slices.ContainsFunc(r.state.Stages, func(st *Stage) bool {
 		switch st.State {
-		case shoplakev1.StageState_STAGE_STATE_RUNNING, shoplakev1.StageState_STAGE_STATE_CHECKING, shoplakev1.StageState_STAGE_STATE_COMMITTING:
+		case shoplakev1.StageState_STAGE_STATE_RUNNING, shoplakev1.StageState_STAGE_STATE_CHECKING:
+			return !r.leaves(st)
+		case shoplakev1.StageState_STAGE_STATE_COMMITTING:
 			return true
 		}
 		return false
 	})
 }
+
+// leaves says whether a stage may be planned again later, for the sake of another run: none of its tasks is out, and either none
+// is done or nothing but its check is left.
+func (r *running) leaves(st *Stage) bool {
+	switch st.State {
+	case shoplakev1.StageState_STAGE_STATE_RUNNING:
+		if st.tally.count[queued] != len(st.Tasks) || len(st.Tasks) == 0 {
+			return false
+		}
+	case shoplakev1.StageState_STAGE_STATE_CHECKING:
+		if st.Check.State != queued {
+			return false
+		}
+	default:
+		return false
+	}
+	for key, out := range r.out {
+		if t := st.Task(out.task); out.stage == st.Table && t != nil && t.State == queued && releasing(st, t).Key() == key {
+			return false
+		}
+	}
+	return true
+}
+
+// keeps says whether a stage's tasks are not to be released, since the run gives way to another.
+func (r *running) keeps(st *Stage) bool { return r.held && r.leaves(st) }
 
 // writes says whether a run writes tables, or will: a dry run writes none, it starts beside others and none waits for it.
 func (r *running) writes() bool { return !r.state.Dry() && !r.state.Terminal() }
@@ -96,7 +125,7 @@ func admit(open []*running, jobs map[string]int, r *running) (ok bool, overtaken
 	return admitOnce(open, jobs, r, false)
 }
 
-// admitOnce is admit; with stopped, as it will be when those that the run overtakes are between two stages.
+// admitOnce is admit; with stopped, as it will be when those that the run overtakes are between two tasks.
 func admitOnce(open []*running, jobs map[string]int, r *running, stopped bool) (ok bool, overtaken []*running) {
 	if r.state.Dry() {
 		n := 0
@@ -133,6 +162,13 @@ func admitOnce(open []*running, jobs map[string]int, r *running, stopped bool) (
 		}
 	}
 	return true, overtaken
+}
+
+// hold notes which runs give way to others.
+func hold(open []*running) {
+	for _, r := range open {
+		r.held = r.rank == background && r.begun() && held(open, r)
+	}
 }
 
 // held says whether a run must not begin another stage: one that overtakes it is under way, or waits for nothing but this.
@@ -226,7 +262,7 @@ func (r *running) releasable(most int, asked func(*Stage) bool) []int {
 	var costs []int
 	for _, a := range next(r.state, most, r.passes) {
 		st := r.state.Stage(a.Stage)
-		if a.Kind == Release && !r.busy[a.Key()] && asked(st) && len(costs) < most {
+		if a.Kind == Release && !r.busy[a.Key()] && asked(st) && !r.keeps(st) && len(costs) < most {
 			costs = append(costs, st.cost())
 		}
 	}

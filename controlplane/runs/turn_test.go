@@ -23,6 +23,8 @@ type floor struct {
 	open  []*running
 	clock float64
 	tick  int
+	// checks says that a check follows the tasks of each stage.
+	checks bool
 	// queue are tasks in the order of their release; at most slots of the first are being done.
 	queue []floorTask
 	// began is when each run's first task was begun, ended when it ended.
@@ -59,6 +61,7 @@ func (f *floor) advance(tasks func(r *running, table string) int) {
 	for again := true; again; {
 		again = false
 		slices.SortFunc(f.open, inTurn)
+		hold(f.open)
 		granted := grant(f.open, f.slots, &f.clock)
 		for _, r := range slices.Clone(f.open) {
 			released := 0
@@ -111,10 +114,18 @@ func (f *floor) do(r *running, a Action, tasks func(*running, string) int) {
 	case Resume:
 		f.apply(r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Resumed{Resumed: &dispatchv1.RunResumed{}}})
 	case Gather:
+		if f.checks {
+			f.apply(r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageChecking{StageChecking: &dispatchv1.StageChecking{Stage: a.Stage, PlanSha256: a.Stage}}})
+			return
+		}
 		f.apply(r, committing(a.Stage, 1, "", ""))
 	case CommitStage:
 		f.apply(r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StageCommitted{StageCommitted: &dispatchv1.StageCommitted{Stage: a.Stage}}})
 	case Announce:
+		if a.Stage != "" {
+			f.apply(r, committing(a.Stage, 1, "", ""))
+			return
+		}
 		f.apply(r, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Publishing{Publishing: &dispatchv1.RunPublishing{}}})
 	case Publish:
 		f.ended[r.state.RunID] = f.tick
@@ -161,11 +172,23 @@ func newFloor(t interface{ Fatalf(string, ...any) }, slots int) *floor {
 var everything = []string{"bronze.a", "silver.a", "gold.a"}
 
 // A backfill of a thousand tasks, cut into runs whose stages have no more tasks than there are slots, delays a fresh run by no more
-// than one task's time: until the first task of the fresh run begins, no slot does more than what it had begun.
+// than one task's time: until the first task of the fresh run begins, no slot does more than what it had begun. A check is a task.
 func TestABackfillDelaysAFreshRunByOneTask(t *testing.T) {
 	t.Parallel()
+	for _, checks := range []bool{false, true} {
+		delaysByOneTask(t, checks)
+	}
+}
+
+func delaysByOneTask(t *testing.T, checks bool) {
+	t.Helper()
+	stage := 1 // what the tasks of a stage take, one a slot
+	if checks {
+		stage = 2
+	}
 	for at := range 40 { // the fresh run comes at any moment
 		f := newFloor(t, 4)
+		f.checks = checks
 		const chunks = 84 // of 3 stages with 4 tasks each: 1,008
 		for i := range chunks {
 			f.add(fmt.Sprintf("%026d", i), shoplakev1.Trigger_TRIGGER_BACKFILL, everything...)
@@ -185,13 +208,13 @@ func TestABackfillDelaysAFreshRunByOneTask(t *testing.T) {
 			f.work()
 		}
 		if len(f.ended) != chunks+1 {
-			t.Fatalf("fresh run at %d: %d of %d runs ended", at, len(f.ended), chunks+1)
+			t.Fatalf("fresh run at %d (checks: %t): %d of %d runs ended", at, checks, len(f.ended), chunks+1)
 		}
 		if waited := f.began[fresh.state.RunID] - at; waited > 1 {
-			t.Errorf("fresh run at %d: it waited for %d tasks", at, waited)
+			t.Errorf("fresh run at %d (checks: %t): it waited for %d tasks", at, checks, waited)
 		}
-		if took := f.ended[fresh.state.RunID] - f.began[fresh.state.RunID]; took > 3 {
-			t.Errorf("fresh run at %d: its three stages took %d tasks' time", at, took)
+		if took := f.ended[fresh.state.RunID] - f.began[fresh.state.RunID]; took > 3*stage {
+			t.Errorf("fresh run at %d (checks: %t): its three stages took %d tasks' time", at, checks, took)
 		}
 	}
 }
@@ -223,6 +246,7 @@ func TestFloor(t *testing.T) {
 	overtaken := 0
 	rapid.Check(t, func(t *rapid.T) {
 		f := newFloor(t, rapid.IntRange(1, 3).Draw(t, "slots"))
+		f.checks = rapid.Bool().Draw(t, "checks")
 		sizes := map[string]int{}
 		tasks := func(r *running, table string) int {
 			key := r.state.RunID + table

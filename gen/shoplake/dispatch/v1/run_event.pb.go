@@ -1643,7 +1643,8 @@ func (x *RunPublishing) GetEpoch() uint64 {
 	return 0
 }
 
-// RunSuspended says that a more urgent run overtakes this one, between two of its stages.
+// RunSuspended says that a more urgent run overtakes this one, between two of its tasks. Stages that have begun and whose commit
+// was not announced are planned again when it goes on.
 type RunSuspended struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The run that goes first.
