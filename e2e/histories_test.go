@@ -291,3 +291,30 @@ func (s *shop) lines(sql string) []string {
 	slices.Sort(lines)
 	return lines
 }
+
+// TestPartitionChanges gives tables another partition, and their own back, with changes of the data before and after: also a run
+// of an interval builds such a table as a whole.
+func TestPartitionChanges(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, 7)
+	chance := rand.New(rand.NewPCG(7, 7))
+	do := func(kinds ...string) {
+		for _, kind := range kinds {
+			if h.do(step{kind, chance.Uint64N(1000)}); h.differs != "" {
+				t.Fatal(h.differs, strings.Join(h.told, "\n"))
+			}
+		}
+	}
+	do("new", "new", "new", "new", "new", "new", "run")
+	for _, e := range edits {
+		if !strings.HasPrefix(e.name, "partition of ") {
+			continue
+		}
+		for n := range len(e.to) + 1 {
+			h.edits[e.name] = (n + 1) % (len(e.to) + 1)
+			h.tell("%s: %d", e.name, h.edits[e.name])
+			h.s.activate(h.pipeline())
+			do(pick(chance, [][]string{{"interval", "correct", "interval", "compare"}, {"correct", "run", "new", "compare"}, {"cancel", "correct", "compare"}})...)
+		}
+	}
+}

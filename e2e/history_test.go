@@ -476,6 +476,11 @@ var edits = []struct {
 	{"input of share", "gold/share.sql", "silver.name: lookup", []string{"silver.name: all"}},
 	{"input of region", "silver/region.sql", "FROM bronze.sales", []string{
 		"FROM (SELECT * FROM bronze.sales WHERE sale_id NOT IN (SELECT visit_id FROM bronze.visits))"}},
+	{"partition of sale", "silver/sale.sql", "-- partition: month(sale_date)", []string{"-- partition: sale_date"}},
+	{"partition of stock", "silver/stock.sql", "-- partition: snapshot_date", []string{"-- partition: month(snapshot_date)"}},
+	{"partition of daily", "gold/daily.sql", "-- partition: month(day)\n-- key: day\n-- input gold.line: same(sale_date)", []string{
+		"-- partition: day\n-- key: day\n-- input gold.line: same(sale_date)", "-- key: day\n-- input gold.line: all"}},
+	{"partition of customer", "gold/customer.sql", "-- partition: bucket\n-- key: customer\n-- input silver.sale: same(bucket)", []string{"-- key: customer\n-- input silver.sale: all"}},
 	{"trend", "gold/trend.sql", "*", []string{""}},
 	{"check of amounts", "checks/amount_small.sql", "amount > 1000", []string{"amount > 500", "amount > 800"}},
 }

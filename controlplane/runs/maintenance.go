@@ -39,6 +39,8 @@ func (l *planner) staleFiles(ctx context.Context, p *pipeline.Pipeline, limits *
 	if err != nil {
 		return nil, err
 	}
+	// Files of a former partition wait for the run that builds the table anew.
+	files = slices.DeleteFunc(files, func(file lake.File) bool { return file.PartitionedBy != table.Partition })
 	groups := compactions(files, limits.TargetFileSize)
 	found := &planned{reason: "nothing to rewrite, to expire or to remove"}
 	if len(groups)+len(expire)+len(orphans) == 0 {

@@ -163,13 +163,18 @@ func lakeSchema(columns []pipeline.Column, partition pipeline.Partition) lake.Sc
 	for _, c := range columns {
 		s.Columns = append(s.Columns, lake.Column{Name: c.Name, Type: c.Type, Required: c.Required})
 	}
+	s.Partition = lakePartition(partition)
+	return s
+}
+
+func lakePartition(partition pipeline.Partition) lake.Partition {
 	switch partition.Transform {
 	case pipeline.TransformMonth:
-		s.Partition = lake.Partition{Transform: lake.Month, Column: partition.Column}
+		return lake.Partition{Transform: lake.Month, Column: partition.Column}
 	case pipeline.TransformDay, pipeline.TransformIdentity:
-		s.Partition = lake.Partition{Transform: lake.Identity, Column: partition.Column}
+		return lake.Partition{Transform: lake.Identity, Column: partition.Column}
 	}
-	return s
+	return lake.Partition{}
 }
 
 // pinnedTable describes a table at a snapshot for a plan.

@@ -23,6 +23,8 @@ type inputState struct {
 	snapshot       int64
 	files          []lake.File
 	added, removed []lake.File
+	// repartitioned says that not all of these files are partitioned as the pipeline has it by now.
+	repartitioned bool
 	// rebuilt are the partitions of a model that a dry run would build before: what they will hold is not known. more says in
 	// words what else of the input would change, which only the run itself can tell.
 	rebuilt map[string]bool
@@ -45,8 +47,17 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 	if err != nil {
 		return nil, err
 	}
+	// The header was given another partition: files of the former one are replaced all at once, since theirs are not among those
+	// that are built.
+	var former []lake.File
+	if otherwise(current.Partition, currentFiles) {
+		former, currentFiles = currentFiles, nil
+	}
 	built := decodeInputs(current.Summary[propertyInputs])
 	whole := wholeReason(f, current, model, built, plan.GetFingerprint())
+	if whole.words == "" && len(former) > 0 {
+		whole = why{"its partition changed", causedBy("the new partition of " + model.Table)}
+	}
 	found := &planned{reason: whole.words}
 	if f.submitted.GetDefers() && Deferred(p, model.Table) && current.Summary[propertyFingerprint] != "" {
 		found.reason = "it is not partitioned by date: the last run of backfill " + f.submitted.GetBackfill() + " builds it"
@@ -80,6 +91,10 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 		return found, nil
 	}
 	build, outside := pipeline.Within(model.Partition, touched, f.submitted.GetStartDate(), f.submitted.GetEndDate())
+	if len(former) > 0 && len(outside) > 0 {
+		build, outside = touched, nil
+		found.notices = append(found.notices, model.Table+": its partition changed: it is built as a whole, also outside the interval")
+	}
 	if len(outside) > 0 {
 		found.notices = append(found.notices, fmt.Sprintf("%s: %d stale partitions lie outside the interval and stay as they are (for example %q)",
 			model.Table, len(outside), sortedKeys(outside)[:min(namesShown, len(outside))]))
@@ -109,6 +124,9 @@ func (l *planner) staleModel(ctx context.Context, p *pipeline.Pipeline, model *p
 		plan.Kind = dispatchv1.StageKind_STAGE_KIND_TRANSFORM // nothing is computed: there are no tasks
 	} else {
 		l.planTransform(model, inputs, current, currentFiles, sortedKeys(build), f.submitted.GetBackfill() != "", plan)
+		for _, file := range former {
+			plan.Outputs[0].Replaced = append(plan.Outputs[0].Replaced, file.Path)
+		}
 	}
 	return found, nil
 }
@@ -169,6 +187,7 @@ func (l *planner) inputState(ctx context.Context, p *pipeline.Pipeline, f facts,
 	if v != nil {
 		in.foresee(v, whole)
 	}
+	in.repartitioned = otherwise(lakePartition(in.partition), in.files, in.added, in.removed)
 	return in, nil
 }
 

@@ -187,7 +187,14 @@ func (l *planner) filesHolding(ctx context.Context, table *lake.Table, column, p
 
 // aligned says whether the partitions of the input tell those of the model.
 func (in *inputState) aligned(model *pipeline.Model) bool {
-	return pipeline.Aligned(in.partition, model.Partition) && in.partition.Column == in.Column
+	return pipeline.Aligned(in.partition, model.Partition) && in.partition.Column == in.Column && !in.repartitioned
+}
+
+// otherwise says whether some of the files are partitioned otherwise than by a partition: theirs tell nothing of it.
+func otherwise(by lake.Partition, lists ...[]lake.File) bool {
+	return slices.ContainsFunc(lists, func(files []lake.File) bool {
+		return slices.ContainsFunc(files, func(file lake.File) bool { return file.PartitionedBy != by })
+	})
 }
 
 // origin is the SQL expression of what in the input causes name: of bronze the landing file, of another table the partition.

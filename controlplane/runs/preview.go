@@ -133,7 +133,10 @@ func (in *inputState) foresee(v *preview, whole bool) {
 		for _, p := range v.reasons {
 			in.rebuilt[keptPartition(p.GetPartition())] = true
 		}
-		gone = func(file lake.File) bool { return in.rebuilt[file.Partition] }
+		by := lakePartition(in.partition)
+		gone = func(file lake.File) bool {
+			return in.rebuilt[file.Partition] || len(in.rebuilt) > 0 && file.PartitionedBy != by
+		}
 	}
 	if !whole {
 		// As lake.Changes tells it: what was added since the table was built, and goes, is neither added nor removed.

@@ -69,7 +69,7 @@ func (l *Lake) describe(ctx context.Context, path string, schema Schema, partiti
 		return Staged{}, err
 	}
 
-	staged := Staged{File: File{Path: filepath.Join(l.warehouse, rel), Partition: partition, Rows: stats.rows, Bytes: info.Size()}}
+	staged := Staged{File: File{Path: filepath.Join(l.warehouse, rel), Partition: partition, PartitionedBy: schema.Partition, Rows: stats.rows, Bytes: info.Size()}}
 	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, staged.Path, iceberg.ParquetFile, values, nil, nil, staged.Rows, staged.Bytes)
 	if err != nil {
 		return Staged{}, err

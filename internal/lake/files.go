@@ -124,15 +124,15 @@ func readManifest(fs icebergio.IO, t *table.Table, m iceberg.ManifestFile) ([]Fi
 	if spec == nil {
 		return nil, fmt.Errorf("its partition spec %d is unknown", m.PartitionSpecID())
 	}
+	by, err := partitionOf(t.Schema(), *spec)
+	if err != nil {
+		return nil, err
+	}
 	text := func(map[int]any) (string, error) { return "", nil }
 	if !spec.IsUnpartitioned() {
 		field := spec.Field(0)
-		partition, err := partitionOf(t.Schema(), *spec)
-		if err != nil {
-			return nil, err
-		}
 		source, _ := t.Schema().FindFieldByID(field.SourceID())
-		p, err := newPartitioner(partition.Transform, source.Type)
+		p, err := newPartitioner(by.Transform, source.Type)
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +148,7 @@ func readManifest(fs icebergio.IO, t *table.Table, m iceberg.ManifestFile) ([]Fi
 		if err != nil {
 			return nil, fmt.Errorf("file %s: %w", df.FilePath(), err)
 		}
-		files = append(files, File{Path: df.FilePath(), Partition: partition, Rows: df.Count(), Bytes: df.FileSizeBytes()})
+		files = append(files, File{Path: df.FilePath(), Partition: partition, PartitionedBy: by, Rows: df.Count(), Bytes: df.FileSizeBytes()})
 	}
 	return files, nil
 }

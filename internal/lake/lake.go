@@ -61,8 +61,10 @@ type File struct {
 	Path string
 	// Partition as text: 2026-01, 2026-01-15, orders; empty for a table of one partition.
 	Partition string
-	Rows      int64
-	Bytes     int64
+	// PartitionedBy is what Partition is a value of: how the table was partitioned when the file was written.
+	PartitionedBy Partition
+	Rows          int64
+	Bytes         int64
 }
 
 // Staged is a data file that no commit names yet.

@@ -54,7 +54,7 @@ func (l *Lake) previewTable(ctx context.Context, name string, schema Schema, sna
 	if err != nil {
 		return nil, err
 	}
-	result.Columns = result.chosen(schema)
+	result.Columns, result.Partition = result.chosen(schema), schema.Partition
 	return result, nil
 }
 

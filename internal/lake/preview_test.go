@@ -1,7 +1,6 @@
 package lake_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -61,8 +60,11 @@ func TestPreviewTableChangesNothing(t *testing.T) {
 	}
 
 	asked.Partition = lake.Partition{}
-	if _, err := preview(asked, first); !errors.Is(err, lake.ErrIncompatible) {
-		t.Errorf("another partition is previewed: %v", err)
+	if table, err := preview(asked, first); err != nil || table.Partition != asked.Partition {
+		t.Errorf("the preview of another partition is %+v, %v", table, err)
+	}
+	if now, err := l.Table(t.Context(), name); err != nil || now.Partition == asked.Partition {
+		t.Errorf("the preview changed the table's partition: %+v, %v", now, err)
 	}
 	if _, err := preview(asked, 99); err == nil {
 		t.Error("a snapshot that is not there is previewed")

@@ -174,13 +174,18 @@ func (s Schema) iceberg() (*iceberg.Schema, iceberg.PartitionSpec, error) {
 		if !ok {
 			return nil, spec, fmt.Errorf("the partition column %q is no column of the table", s.Partition.Column)
 		}
-		field := iceberg.PartitionField{SourceIDs: []int{column.ID}, FieldID: iceberg.PartitionDataIDStart, Name: column.Name, Transform: iceberg.IdentityTransform{}}
-		if s.Partition.Transform == Month {
-			field.Name, field.Transform = column.Name+"_month", iceberg.MonthTransform{}
-		}
-		spec = iceberg.NewPartitionSpec(field)
+		transform, name := s.Partition.iceberg()
+		spec = iceberg.NewPartitionSpec(iceberg.PartitionField{SourceIDs: []int{column.ID}, FieldID: iceberg.PartitionDataIDStart, Name: name, Transform: transform})
 	}
 	return iceberg.NewSchema(0, fields...), spec, nil
+}
+
+// iceberg is the transform, and the name of the field of the partition spec.
+func (p Partition) iceberg() (iceberg.Transform, string) {
+	if p.Transform == Month {
+		return iceberg.MonthTransform{}, p.Column + "_month"
+	}
+	return iceberg.IdentityTransform{}, p.Column
 }
 
 // schemaOf is the schema of an Iceberg table.

@@ -109,8 +109,6 @@ func TestEnsureTable(t *testing.T) {
 		"another scale":           replaced("price", "DECIMAL(18,3)"),
 		"a list for a text":       replaced("source", "VARCHAR[]"),
 		"other elements":          replaced("rules", "BIGINT[]"),
-		"no partition":            partitioned("", ""),
-		"another partition":       partitioned(lake.Month, "seen"),
 		"an unknown partition":    partitioned(lake.Identity, "nothing"),
 		"a partition of decimals": partitioned(lake.Identity, "price"),
 		"a month of texts":        partitioned(lake.Month, "source"),

@@ -21,9 +21,10 @@ import (
 )
 
 // EnsureTable makes a table of a name layer.table, or evolves it: columns are added (as columns that may be null, whatever
-// is asked) and types widened. A column that is no longer asked for stays, no longer required. Where Iceberg cannot do the
-// change, among them every change of the partition, the error wraps ErrIncompatible. The table returned has the columns
-// that were asked for, in that order, as the table has them: with ids, a wider type where the table's is wider.
+// is asked), types widened, and the partition changed for files to come: those that are there keep theirs until they are
+// replaced. A column that is no longer asked for stays, no longer required. Where Iceberg cannot do the change the error wraps
+// ErrIncompatible. The table returned has the columns that were asked for, in that order, as the table has them: with ids, a
+// wider type where the table's is wider.
 func (l *Lake) EnsureTable(ctx context.Context, name string, schema Schema) (*Table, error) {
 	doing := "ensure table " + name
 	if err := l.needCatalog(doing); err != nil {
@@ -126,25 +127,61 @@ func folder(location string) string {
 	return location
 }
 
-// evolve brings a table's schema to the one asked for, in one change of its metadata.
+// evolve brings a table's columns, and then its partition, to those asked for.
 func evolve(ctx context.Context, t *table.Table, schema Schema) (*table.Table, error) {
 	tx, err := evolution(t, schema)
-	if err != nil || tx == nil {
+	if err != nil {
+		return nil, err
+	}
+	if tx != nil {
+		if t, err = tx.Commit(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if tx, err = repartition(t, schema.Partition); err != nil || tx == nil {
 		return t, err
 	}
 	return tx.Commit(ctx)
 }
 
-// evolution is the change that brings a table's schema to the one asked for; nil where there is nothing to change.
+// repartition is the change that brings a table's partition to the one asked for; nil where there is nothing to change.
+func repartition(t *table.Table, wanted Partition) (*table.Transaction, error) {
+	spec := t.Spec()
+	if is, err := partitionOf(t.Schema(), spec); err != nil || is == wanted {
+		return nil, err
+	}
+	tx := t.NewTransaction()
+	update := tx.UpdateSpec(true)
+	for _, field := range spec.Fields() {
+		update.RemoveField(field.Name)
+	}
+	if wanted != (Partition{}) {
+		transform, name := wanted.iceberg()
+		update.AddField(wanted.Column, transform, name)
+	}
+	if err := update.Commit(); err != nil {
+		return nil, fmt.Errorf("%w: partition it by %s: %w", ErrIncompatible, wanted, err)
+	}
+	return tx, nil
+}
+
+// partitioned says whether a table is or was partitioned by a column.
+func partitioned(t *table.Table, fieldID int) bool {
+	for _, spec := range t.Metadata().PartitionSpecs() {
+		for _, field := range spec.Fields() {
+			if field.SourceID() == fieldID {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// evolution is the change that brings a table's columns to those asked for; nil where there is nothing to change.
 func evolution(t *table.Table, schema Schema) (*table.Transaction, error) {
 	sc := t.Schema()
-	partition, err := partitionOf(sc, t.Spec())
-	if err != nil {
+	if _, err := partitionOf(sc, t.Spec()); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrIncompatible, err)
-	}
-	if partition != schema.Partition {
-		return nil, fmt.Errorf("%w: it is partitioned by %s, not by %s: give the model another name, or drop the table to build it anew",
-			ErrIncompatible, partition, schema.Partition)
 	}
 	tx := t.NewTransaction()
 	update := tx.UpdateSchema(true, false)
@@ -169,8 +206,8 @@ func evolution(t *table.Table, schema Schema) (*table.Transaction, error) {
 			return nil, fmt.Errorf("%w: column %s: %w", ErrIncompatible, c.Name, err)
 		}
 		if wider {
-			if partition.Column == c.Name {
-				return nil, fmt.Errorf("%w: column %s: the type of the partition column cannot change", ErrIncompatible, c.Name)
+			if partitioned(t, field.ID) {
+				return nil, fmt.Errorf("%w: column %s: the type of a column that partitions the table, or did, cannot change", ErrIncompatible, c.Name)
 			}
 			change.FieldType = iceberg.Optional[iceberg.Type]{Valid: true, Val: wanted}
 		}
@@ -322,7 +359,7 @@ func snapshotsOf(t *table.Table) []Snapshot {
 
 // tableAt tells an Iceberg table in our terms, with the columns of a schema; a nil snapshot is the empty table.
 func tableAt(name string, t *table.Table, sc *iceberg.Schema, snapshot *table.Snapshot) (*Table, error) {
-	schema, err := schemaOf(sc, t.Spec())
+	schema, err := schemaOf(sc, specFor(t, sc))
 	if err != nil {
 		return nil, err
 	}
@@ -334,6 +371,28 @@ func tableAt(name string, t *table.Table, sc *iceberg.Schema, snapshot *table.Sn
 		}
 	}
 	return result, nil
+}
+
+// specFor is the partition spec of a table with the columns of a schema: the current one or, where that needs a column that
+// came later, the latest that does not.
+func specFor(t *table.Table, sc *iceberg.Schema) iceberg.PartitionSpec {
+	fits := func(spec iceberg.PartitionSpec) bool {
+		for _, field := range spec.Fields() {
+			if _, ok := sc.FindFieldByID(field.SourceID()); !ok {
+				return false
+			}
+		}
+		return true
+	}
+	if spec := t.Spec(); fits(spec) {
+		return spec
+	}
+	for _, spec := range slices.Backward(t.Metadata().PartitionSpecs()) {
+		if fits(spec) {
+			return spec
+		}
+	}
+	return *iceberg.UnpartitionedSpec
 }
 
 // currentID is the id of a table's current snapshot, 0 where it has none.
