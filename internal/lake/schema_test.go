@@ -3,6 +3,7 @@ package lake_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -152,5 +153,47 @@ func TestPartitions(t *testing.T) {
 		if len(files) != 1 || files[0] != staged.File || files[0].Partition != tc.text {
 			t.Errorf("%s: files are %+v, want %+v", name, files, staged.File)
 		}
+	}
+}
+
+// A table that is partitioned anew keeps its files as they are until they are replaced, and may go back.
+func TestRepartition(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	l := openLake(t, t.TempDir())
+	const name = "silver.sales"
+	byMonth, byDay := lake.Partition{Transform: lake.Month, Column: "day"}, lake.Partition{Transform: lake.Identity, Column: "day"}
+	s := sales()
+	var before lake.Staged
+	var beforeID int64
+	for i, by := range []lake.Partition{byMonth, byDay, {}, byMonth} {
+		s.Partition = by
+		table := ensure(t, l, name, s)
+		if table.Partition != by {
+			t.Fatalf("asked for a partition by %s the table has one by %s", by, table.Partition)
+		}
+		text := map[lake.Partition]string{byMonth: "2026-01", byDay: "2026-01-31"}[by]
+		staged := stage(t, l, table, "run", fmt.Sprint("f", i), text, sale{id: "a", day: "2026-01-31"})
+		c := lake.Commit{Table: name, Add: []lake.Staged{staged}}
+		if i > 0 {
+			if files, err := l.Files(ctx, name, table.SnapshotID); err != nil || len(files) != 1 || files[0] != before.File {
+				t.Errorf("before it is built anew the table has %+v (%v), want %+v", files, err, before.File)
+			}
+			c.Remove = []string{before.Path}
+		}
+		id := commit(t, l, c)
+		if i > 0 {
+			added, removed, err := l.Changes(ctx, name, beforeID, id)
+			if err != nil || len(added) != 1 || len(removed) != 1 || added[0] != staged.File || removed[0] != before.File {
+				t.Errorf("%s after %s: added are %+v, removed %+v (%v)", by, before.PartitionedBy, added, removed, err)
+			}
+		}
+		before, beforeID = staged, id
+	}
+	s.Columns = append(slices.Clone(s.Columns), lake.Column{Name: "later", Type: "DATE"})
+	s.Partition = lake.Partition{Transform: lake.Month, Column: "later"}
+	ensure(t, l, name, s)
+	if at, err := l.TableAt(ctx, name, beforeID); err != nil || at.Partition != byMonth {
+		t.Errorf("before the column came the table was %+v, %v", at, err)
 	}
 }
