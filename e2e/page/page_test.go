@@ -1,8 +1,6 @@
 package page
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,14 +19,29 @@ func card(name string) string {
 	return `(document.querySelector('[data-card="` + name + `"] .value')?.dataset.value ?? "")`
 }
 
+// steps are parts of a test that build on one another: the first that fails is the last. Each wants a page without complaints.
+func steps(t *testing.T, s *shop, b *browser) func(name string, f func(*testing.T)) {
+	return func(name string, f func(*testing.T)) {
+		if !t.Run(name, func(t *testing.T) {
+			b.t, s.t = t, t
+			f(t)
+			b.quiet(t)
+		}) {
+			t.FailNow()
+		}
+		b.t, s.t = t, t
+	}
+}
+
 // TestPage does what a person would, one thing after another, on one page.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	s := open(t, sample.Config{Start: day(1, 1), Days: 60, Orders: 1200, Events: 3000, Products: 60, Seed: 1, Dirt: 0.02})
 	stopWorker := s.work()
 	b := chromium(t, s.address)
-	if run := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/daily"}); run.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
-		t.Fatalf("the run that the page is to show: %v", run)
+	first := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/daily"})
+	if first.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		t.Fatalf("the run that the page is to show: %v", first)
 	}
 	total := func(from, to, category string) string {
 		request := &shoplakev1.QueryKpiRequest{Name: "kpis/total_revenue", StartDate: from, EndDate: to}
@@ -37,33 +50,12 @@ func TestPage(t *testing.T) {
 		}
 		return s.cell(request, "EUR", "revenue")
 	}
-	// recent is a range of the days up to the last that has data, as presets count them.
-	recent := func(days int) (from, to string) {
-		listed, err := shoplakev1.NewKpiServiceClient(s.conn).ListKpis(t.Context(), &shoplakev1.ListKpisRequest{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		last, err := time.Parse(time.DateOnly, listed.GetLastDate())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return last.AddDate(0, 0, 1-days).Format(time.DateOnly), last.AddDate(0, 0, 1).Format(time.DateOnly)
-	}
 	revenueOf := func(days int, category string) string {
-		from, to := recent(days)
+		from, to := s.recent(days)
 		return quoted(total(from, to, category))
 	}
 	revenue := card("total_revenue.revenue")
-	step := func(name string, f func(*testing.T)) {
-		if !t.Run(name, func(t *testing.T) {
-			b.t, s.t = t, t
-			f(t)
-			b.quiet(t)
-		}) {
-			t.FailNow() // what follows builds on it
-		}
-		b.t, s.t = t, t
-	}
+	step := steps(t, s, b)
 
 	step("opens on the last 30 days, with the numbers of the API", func(*testing.T) {
 		b.open("/")
@@ -76,7 +68,7 @@ func TestPage(t *testing.T) {
 	step("chooses a range", func(*testing.T) {
 		b.click(`[data-range]`)
 		b.clickText(`[popover]`, "Last 7 days")
-		from, to := recent(7)
+		from, to := s.recent(7)
 		b.until(`document.querySelector('[data-range="` + from + `/` + to + `"]') !== null && location.search.includes("range=7d")`)
 		b.until(revenue + ` === ` + revenueOf(7, ""))
 	})
@@ -166,28 +158,6 @@ func TestPage(t *testing.T) {
 		b.until(revenue + ` === ` + want)
 		b.forgive() // requests failed while the server was away
 	})
-	step("is accessible", func(t *testing.T) { accessible(t, b) })
-}
-
-// accessible lets axe look at every page, light and dark, wide and narrow.
-func accessible(t *testing.T, b *browser) {
-	axe, err := os.ReadFile(filepath.Join("..", "..", "controlplane", "dashboard", "web", "node_modules", "axe-core", "axe.min.js"))
-	if err != nil {
-		t.Skip("axe is not here: make dashboard fetches it")
-	}
-	for _, path := range []string{"/?range=all", "/quality?source=orders", "/pipeline", "/tables", "/tables/silver.orders?view=made", "/tables/bronze.orders?view=made"} {
-		for _, c := range []struct {
-			width int64
-			dark  bool
-		}{{1440, false}, {1440, true}, {390, false}} {
-			b.look(c.width, 900, c.dark)
-			b.open(path)
-			b.until(`document.querySelector("main .sheet") !== null && document.querySelector(".skeleton") === null`)
-			evaluate[bool](b, string(axe)+`;true`)
-			faults := evaluate[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).then((r) => r.violations.flatMap((v) => v.nodes.slice(0, 3).map((n) => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`)
-			for _, f := range faults {
-				t.Errorf("%s at width %d, dark %v: %s", path, c.width, c.dark, f)
-			}
-		}
-	}
+	step("is accessible", func(t *testing.T) { accessible(t, b, "/"+first.GetName()) })
+	step("fits a phone", func(t *testing.T) { narrow(t, b, "/"+first.GetName()) })
 }

@@ -1,10 +1,8 @@
 package page
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -12,7 +10,6 @@ import (
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/sample"
-	"github.com/shoplake/shoplake/pipelines"
 )
 
 // picturesVariable names the folder that make screenshots wants pictures in.
@@ -76,9 +73,9 @@ func (s *shop) history() *shoplakev1.Run {
 		s.make(sample.Config{Start: last.AddDate(0, 0, 1+n), Days: 1, Orders: 90 + 7*n, Events: 300 + 20*n, Products: 300, Seed: 1, Dirt: 0.004 + float64(n%3)/300})
 		switch n {
 		case 3:
-			s.activate("-- table: silver.orders\n-- description: Orders come with a customer.\nSELECT order_id FROM silver.orders WHERE customer_id IS NULL\n")
+			s.activate(map[string]string{"checks/orders_have_customers.sql": "-- table: silver.orders\n-- description: Orders come with a customer.\nSELECT order_id FROM silver.orders WHERE customer_id IS NULL\n"})
 			s.run(daily)
-			s.activate("")
+			s.activate(nil)
 		case 5:
 			runs := shoplakev1.NewRunServiceClient(s.conn)
 			run, err := runs.SubmitRun(s.t.Context(), &shoplakev1.SubmitRunRequest{Flow: "flows/daily", FullRefresh: true})
@@ -92,32 +89,4 @@ func (s *shop) history() *shoplakev1.Run {
 		s.run(daily)
 	}
 	return longest
-}
-
-// activate makes new runs use the shipped pipeline, with one check more unless that is empty.
-func (s *shop) activate(check string) {
-	s.t.Helper()
-	request := &shoplakev1.CreatePipelineRequest{}
-	err := fs.WalkDir(pipelines.Ecommerce, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(pipelines.Ecommerce, path)
-		request.Files = append(request.Files, &shoplakev1.PipelineFile{Path: path, Content: content})
-		return err
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if check != "" {
-		request.Files = append(request.Files, &shoplakev1.PipelineFile{Path: "checks/orders_have_customers.sql", Content: []byte(strings.TrimSpace(check) + "\n")})
-	}
-	service := shoplakev1.NewPipelineServiceClient(s.conn)
-	made, err := service.CreatePipeline(s.t.Context(), request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := service.ActivatePipeline(s.t.Context(), &shoplakev1.ActivatePipelineRequest{Name: made.GetName()}); err != nil {
-		s.t.Fatal(err)
-	}
 }

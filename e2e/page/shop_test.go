@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,14 +33,22 @@ type shop struct {
 	nats    *bus.Server
 	control *controlplane.ControlPlane
 	address string
-	conn    *grpc.ClientConn
-	log     *slog.Logger
+	// schedules says whether flows start by themselves.
+	schedules bool
+	conn      *grpc.ClientConn
+	log       *slog.Logger
 }
 
+// scheduled is a shop whose flows start by themselves.
+func scheduled(s *shop) { s.schedules = true }
+
 // open makes data up and starts everything but the worker.
-func open(t *testing.T, data sample.Config) *shop {
+func open(t *testing.T, data sample.Config, options ...func(*shop)) *shop {
 	t.Helper()
 	s := &shop{t: t, dir: t.TempDir(), address: "127.0.0.1:0", log: slog.New(slog.DiscardHandler)}
+	for _, o := range options {
+		o(s)
+	}
 	s.make(data)
 	var err error
 	if s.nats, err = bus.StartServer(t.Context(), bus.ServerConfig{StoreDir: filepath.Join(s.dir, "nats"), InProcessOnly: true}); err != nil {
@@ -87,7 +97,7 @@ func (s *shop) start() {
 	var err error
 	s.control, err = controlplane.Start(s.t.Context(), controlplane.Config{
 		Listen: s.address, Bus: bus.Config{Server: s.nats}, Warehouse: filepath.Join(s.dir, "lake"), Landing: filepath.Join(s.dir, "landing"),
-		ScratchDir: filepath.Join(s.dir, "scratch"), Pipeline: pipelines.Ecommerce, Pool: worker.DefaultPool, Settle: time.Nanosecond, MemoryLimit: 1 << 30,
+		ScratchDir: filepath.Join(s.dir, "scratch"), Pipeline: pipelines.Ecommerce, Pool: worker.DefaultPool, Settle: time.Nanosecond, MemoryLimit: 1 << 30, Schedules: s.schedules,
 		TraceURL: "http://localhost:16686/trace/{trace_id}", Log: s.log,
 	})
 	if err != nil {
@@ -159,10 +169,7 @@ func (s *shop) run(request *shoplakev1.SubmitRunRequest) *shoplakev1.Run {
 // cell asks a KPI and returns a column of the row of a currency.
 func (s *shop) cell(request *shoplakev1.QueryKpiRequest, currency, column string) string {
 	s.t.Helper()
-	answer, err := shoplakev1.NewKpiServiceClient(s.conn).QueryKpi(s.t.Context(), request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	answer := s.answer(request)
 	for _, row := range answer.GetRowSet().GetRows() {
 		if row.GetFields()["currency"].GetStringValue() == currency {
 			return row.GetFields()[column].GetStringValue()
@@ -192,4 +199,70 @@ func (s *shop) logged(run, message string) {
 	if _, err := lines.Recv(); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// activate makes new runs use the shipped pipeline with some files more, or others in their place.
+func (s *shop) activate(files map[string]string) {
+	s.t.Helper()
+	all := maps.Clone(files)
+	if all == nil {
+		all = map[string]string{}
+	}
+	err := fs.WalkDir(pipelines.Ecommerce, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || all[path] != "" {
+			return err
+		}
+		content, err := fs.ReadFile(pipelines.Ecommerce, path)
+		all[path] = string(content)
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request := &shoplakev1.CreatePipelineRequest{}
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		request.Files = append(request.Files, &shoplakev1.PipelineFile{Path: path, Content: []byte(all[path])})
+	}
+	service := shoplakev1.NewPipelineServiceClient(s.conn)
+	made, err := service.CreatePipeline(s.t.Context(), request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := service.ActivatePipeline(s.t.Context(), &shoplakev1.ActivatePipelineRequest{Name: made.GetName()}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// answer asks a KPI.
+func (s *shop) answer(request *shoplakev1.QueryKpiRequest) *shoplakev1.QueryKpiResponse {
+	s.t.Helper()
+	answer, err := shoplakev1.NewKpiServiceClient(s.conn).QueryKpi(s.t.Context(), request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer
+}
+
+// recent is a range of the days up to the last that has data, as presets of the page count them.
+func (s *shop) recent(days int) (from, to string) {
+	s.t.Helper()
+	listed, err := shoplakev1.NewKpiServiceClient(s.conn).ListKpis(s.t.Context(), &shoplakev1.ListKpisRequest{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	last, err := time.Parse(time.DateOnly, listed.GetLastDate())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return last.AddDate(0, 0, 1-days).Format(time.DateOnly), last.AddDate(0, 0, 1).Format(time.DateOnly)
+}
+
+// shipped is a file of the shipped pipeline.
+func shipped(t *testing.T, path string) string {
+	t.Helper()
+	content, err := fs.ReadFile(pipelines.Ecommerce, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }

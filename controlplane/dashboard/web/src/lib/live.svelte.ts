@@ -19,19 +19,17 @@ class Live {
   begin() {
     void refresh.count;
     void connection.returns;
-    const look = () => {
-      if (!document.hidden) this.#look();
-    };
     const seen = () => {
       if (document.hidden) this.#stop();
-      else this.#look();
+      else this.look();
     };
-    look();
+    if (!document.hidden) this.look();
     document.addEventListener("visibilitychange", seen);
     return () => document.removeEventListener("visibilitychange", seen);
   }
 
-  async #look() {
+  /** Finds the runs that are going, and watches one. */
+  async look() {
     try {
       const { runs: found } = await runs.listRuns({ pageSize: 20 });
       const going = found.filter((r) => !over(r));
