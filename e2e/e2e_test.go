@@ -81,9 +81,14 @@ func setupWith(t *testing.T, pipeline fs.FS, workers int, change func(*controlpl
 // startWorker starts a worker in this process.
 func (s *shop) startWorker() {
 	s.t.Helper()
-	w, err := worker.Start(s.t.Context(), worker.Config{
-		Bus: bus.Config{Server: s.nats}, Warehouse: s.path("lake"), Landing: s.path("landing"), ScratchDir: s.path("scratch"), MemoryLimit: 1 << 30, Log: s.log,
-	})
+	s.startWorkerAs(worker.Config{MemoryLimit: 1 << 30})
+}
+
+// startWorkerAs starts a worker that is configured in another way.
+func (s *shop) startWorkerAs(c worker.Config) {
+	s.t.Helper()
+	c.Bus, c.Warehouse, c.Landing, c.ScratchDir, c.Log = bus.Config{Server: s.nats}, s.path("lake"), s.path("landing"), s.path("scratch"), s.log
+	w, err := worker.Start(s.t.Context(), c)
 	if err != nil {
 		s.t.Fatal(err)
 	}

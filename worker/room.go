@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"sync"
 
 	"golang.org/x/sync/semaphore"
 
@@ -12,10 +13,16 @@ import (
 type room struct {
 	slots int
 	free  *semaphore.Weighted
+
+	mu sync.Mutex
+	// asking counts those who ask for more than one slot; idle ends the waiting for tasks of slots that would be in their way.
+	asking int
+	idle   map[int]context.CancelFunc
+	idles  int
 }
 
 func newRoom(slots int) *room {
-	return &room{slots: slots, free: semaphore.NewWeighted(int64(slots))}
+	return &room{slots: slots, free: semaphore.NewWeighted(int64(slots)), idle: map[int]context.CancelFunc{}}
 }
 
 // share is what a task gets of a worker.
@@ -37,8 +44,43 @@ func (r *room) shareOf(t *dispatchv1.Task, deliveries int) share {
 
 // take waits for the share, and returns what gives it back. Who asks for much is not passed by who asks for little.
 func (r *room) take(ctx context.Context, s share) (giveBack func(), err error) {
+	if s.slots > 1 {
+		r.ask(1)
+		defer r.ask(-1)
+	}
 	if err := r.free.Acquire(ctx, int64(s.slots)); err != nil {
 		return nil, err
 	}
 	return func() { r.free.Release(int64(s.slots)) }, nil
+}
+
+// ask counts those who ask for more than one slot. Slots that are taken and have no task are given back at once.
+func (r *room) ask(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asking += n; r.asking == 0 {
+		return
+	}
+	for _, end := range r.idle {
+		end()
+	}
+}
+
+// wait is a context for a slot that waits for a task: it ends when somebody asks for more than one slot.
+func (r *room) wait(ctx context.Context) (waiting context.Context, done func()) {
+	waiting, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asking > 0 {
+		cancel()
+	}
+	r.idles++
+	key := r.idles
+	r.idle[key] = cancel
+	return waiting, func() {
+		cancel()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.idle, key)
+	}
 }

@@ -16,6 +16,39 @@ func (d deaf) Next(context.Context) (*bus.Delivery, error) {
 	select {}
 }
 
+// empty is a source that has no tasks.
+type empty struct{ asked chan struct{} }
+
+func (e empty) Next(ctx context.Context) (*bus.Delivery, error) {
+	select {
+	case e.asked <- struct{}{}:
+	case <-ctx.Done():
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A task that takes the whole worker does not wait until the other slots have waited long enough for tasks of their own.
+func TestIdleSlotsGiveWayToAWideTask(t *testing.T) {
+	t.Parallel()
+	w := &Worker{slots: []*slot{{}, {}}, room: newRoom(3)}
+	source := empty{asked: make(chan struct{})}
+	for _, s := range w.slots {
+		go w.pull(t.Context(), s, source)
+		<-source.asked
+	}
+	soon, cancel := context.WithTimeout(t.Context(), turn/2)
+	defer cancel()
+	giveBack, err := w.room.take(soon, share{slots: 3})
+	if err != nil {
+		t.Fatalf("all slots are idle, and the worker is not to be had: %v", err)
+	}
+	giveBack()
+	for range w.slots {
+		<-source.asked // they wait for tasks again
+	}
+}
+
 func TestASlotThatTakesNoTasksIsDead(t *testing.T) {
 	t.Parallel()
 	w := &Worker{slots: []*slot{{}, {}}, room: newRoom(2)}

@@ -41,7 +41,7 @@ func (w *Worker) do(d *bus.Delivery, free func()) {
 	ctx, cancel := context.WithCancelCause(d.Context(w.killed))
 	defer cancel(nil)
 	ctx = telemetry.WithTask(telemetry.WithStage(telemetry.WithRun(ctx, t.GetRunId()), t.GetStage()), t.GetTaskId())
-	w.began(id, &attempt{name: name, runID: t.GetRunId(), life: t.GetLife(), cancel: cancel})
+	w.began(id, &attempt{name: name, runID: t.GetRunId(), life: t.GetLife(), stage: t.GetStage(), cancel: cancel})
 	defer func() {
 		w.mu.Lock()
 		delete(w.current, id)

@@ -83,8 +83,8 @@ type Worker struct {
 
 	mu      sync.Mutex
 	current map[string]*attempt
-	// cancelled are the latest runs that were cancelled, each up to the life that was, the oldest first: a task of theirs that was on
-	// its way here is not begun.
+	// cancelled are the latest runs and stages that were cancelled, each up to the life that was, the oldest first: a task of theirs
+	// that was on its way here is not begun.
 	cancelled []bus.Cancelled
 }
 
@@ -93,10 +93,11 @@ type attempt struct {
 	name   string
 	runID  string
 	life   uint32
+	stage  string
 	cancel context.CancelCauseFunc
 }
 
-// cancelledKept is how many cancelled runs a worker remembers.
+// cancelledKept is how many cancelled runs and stages a worker remembers.
 const cancelledKept = 256
 
 // slot is a loop that takes tasks.
@@ -116,8 +117,8 @@ type source interface {
 	Next(ctx context.Context) (*bus.Delivery, error)
 }
 
-// errCancelled is why a task ends whose run was cancelled.
-var errCancelled = errors.New("the run was cancelled")
+// errCancelled is why a task ends whose run was cancelled, or whose stage has failed.
+var errCancelled = errors.New("nobody waits for it any more")
 
 // Start connects, registers and begins to pull tasks. It fails where the lake's folder is not that of the lake that the
 // control plane uses.
@@ -253,7 +254,7 @@ func (w *Worker) run(pulling context.Context, tasks source, cancels <-chan bus.C
 				cancels = nil
 				continue
 			}
-			w.cancelRun(c)
+			w.cancelOf(c)
 		}
 	}
 }
@@ -283,14 +284,16 @@ func (w *Worker) pull(ctx context.Context, s *slot, tasks source) {
 	for ctx.Err() == nil {
 		s.turned.Store(time.Now().UnixNano())
 		// A task is asked for only when there is room for one.
-		waiting, cancel := context.WithTimeout(ctx, turn)
-		free, err := w.room.take(waiting, share{slots: 1})
+		oneTurn, cancel := context.WithTimeout(ctx, turn)
+		free, err := w.room.take(oneTurn, share{slots: 1})
 		if err != nil {
 			cancel()
 			continue
 		}
+		waiting, done := w.room.wait(oneTurn)
 		d, err := tasks.Next(waiting)
 		over := waiting.Err() != nil
+		done()
 		cancel()
 		switch {
 		case err == nil:
@@ -318,11 +321,13 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (w *Worker) cancelRun(c bus.Cancelled) {
+func (w *Worker) cancelOf(c bus.Cancelled) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cancelled = append(w.cancelled, c)
-	w.cancelled = w.cancelled[max(0, len(w.cancelled)-cancelledKept):]
+	if !slices.Contains(w.cancelled, c) {
+		w.cancelled = append(w.cancelled, c)
+		w.cancelled = w.cancelled[max(0, len(w.cancelled)-cancelledKept):]
+	}
 	for _, a := range w.current {
 		if a.of(c) {
 			a.cancel(errCancelled)
@@ -331,7 +336,9 @@ func (w *Worker) cancelRun(c bus.Cancelled) {
 }
 
 // of says whether an attempt is at a task of what was cancelled. The next life of a run is another matter.
-func (a *attempt) of(c bus.Cancelled) bool { return a.runID == c.RunID && a.life <= c.Life }
+func (a *attempt) of(c bus.Cancelled) bool {
+	return a.runID == c.RunID && a.life <= c.Life && (c.Stage == "" || c.Stage == a.stage)
+}
 
 // began notes an attempt, so that it can be cancelled.
 func (w *Worker) began(id string, a *attempt) {

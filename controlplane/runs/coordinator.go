@@ -109,7 +109,7 @@ func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 	go l.keepHistory(ctx)
 	tick := time.NewTicker(lookAround)
 	defer tick.Stop()
-	l.countSlots(ctx)
+	l.lookAtWorkers(ctx)
 	for {
 		if err := l.advanceAll(ctx); err != nil {
 			return err
@@ -132,7 +132,7 @@ func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 		case o := <-l.done:
 			err = l.onOutcome(ctx, o)
 		case now := <-tick.C:
-			l.countSlots(ctx)
+			l.lookAtWorkers(ctx)
 			err = l.failOverdue(ctx, now)
 		}
 		if err != nil {
@@ -169,26 +169,6 @@ func collect(first bus.ReportDelivery, more <-chan bus.ReportDelivery) []bus.Rep
 		}
 	}
 	return batch
-}
-
-func (l *leader) countSlots(ctx context.Context) {
-	workers, err := l.Bus.Workers(ctx)
-	if err != nil {
-		l.Log.WarnContext(ctx, "could not count the workers; keeping the last count", "error", err)
-		return
-	}
-	slots := map[string]int{}
-	for _, w := range workers {
-		pool := w.GetPool()
-		if pool == "" {
-			pool = l.Pool
-		}
-		if !w.GetDraining() {
-			slots[pool] += int(w.GetSlots())
-		}
-	}
-	l.slots.set(slots)
-	l.countLoad()
 }
 
 // onReports appends what workers said to the logs, and only then acknowledges it.
@@ -364,7 +344,7 @@ func (l *leader) stopTasks(ctx context.Context, s *State) {
 	if s.Phase != shoplakev1.RunState_RUN_STATE_FAILED || len(s.Stages) == 0 {
 		return
 	}
-	if err := errors.Join(l.Bus.PurgeTasks(ctx, s.RunID, s.Life), l.Bus.PublishCancel(ctx, s.RunID, s.Life)); err != nil {
+	if err := errors.Join(l.Bus.PurgeTasks(ctx, s.RunID, s.Life), l.Bus.PublishCancel(ctx, bus.Cancelled{RunID: s.RunID, Life: s.Life})); err != nil {
 		l.Log.WarnContext(ctx, "tasks of a run that failed may still be done, in vain", "run", s.RunID, "error", err)
 	}
 }
@@ -377,7 +357,7 @@ func (l *leader) purgeCancelled(ctx context.Context, r *running) error {
 	if err := l.Bus.PurgeTasks(ctx, r.state.RunID, r.state.Life); err != nil {
 		return fmt.Errorf("take the tasks of cancelled run %s out of the queue: %w", r.state.RunID, err)
 	}
-	return l.Bus.PublishCancel(ctx, r.state.RunID, r.state.Life)
+	return l.Bus.PublishCancel(ctx, bus.Cancelled{RunID: r.state.RunID, Life: r.state.Life})
 }
 
 // begin does an action aside and sends its outcome back. It works on a copy of what it needs: the state changes meanwhile.

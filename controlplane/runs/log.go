@@ -237,7 +237,7 @@ func (l *Log) Cancel(ctx context.Context, runID string) error {
 		if err != nil {
 			return err
 		}
-		return l.bus.PublishCancel(ctx, runID, s.Life)
+		return l.bus.PublishCancel(ctx, bus.Cancelled{RunID: runID, Life: s.Life})
 	}
 }
 

@@ -2,11 +2,15 @@ package runs
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
+	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/bus"
 )
 
 // poolSlots is how many tasks the workers of each pool together do at a time.
@@ -48,4 +52,57 @@ func (l *planner) poolOf(st *Stage) string { return cmp.Or(st.Planned.GetPool(),
 // tasksAtOnce is how many tasks of a stage the workers of its pool do at a time.
 func (l *planner) tasksAtOnce(plan *dispatchv1.StagePlan) int {
 	return max(1, l.slots.of(cmp.Or(plan.GetPool(), l.Pool))/max(1, int(plan.GetSlots())))
+}
+
+// lookAtWorkers counts what workers can do, and stops what they do in vain.
+func (l *leader) lookAtWorkers(ctx context.Context) {
+	workers, err := l.Bus.Workers(ctx)
+	if err != nil {
+		l.Log.WarnContext(ctx, "could not count the workers; keeping the last count", "error", err)
+		return
+	}
+	l.countSlots(workers)
+	if err := l.stopLeftovers(ctx, workers); err != nil {
+		l.Log.WarnContext(ctx, "tasks of a stage that failed may still be done, in vain; trying again", "error", err)
+	}
+}
+
+func (l *leader) countSlots(workers []*dispatchv1.WorkerStatus) {
+	slots := map[string]int{}
+	for _, w := range workers {
+		pool := w.GetPool()
+		if pool == "" {
+			pool = l.Pool
+		}
+		if !w.GetDraining() {
+			slots[pool] += int(w.GetSlots())
+		}
+	}
+	l.slots.set(slots)
+	l.countLoad()
+}
+
+// stopLeftovers stops the tasks that workers still do for stages that have failed: nobody waits for them, and other stages of the
+// run may wait for their slots. A worker that was not reached is told again.
+func (l *leader) stopLeftovers(ctx context.Context, workers []*dispatchv1.WorkerStatus) error {
+	told := map[bus.Cancelled]bool{}
+	for _, w := range workers {
+		for _, name := range w.GetTasks() {
+			runID, rest, _ := strings.Cut(strings.TrimPrefix(name, "runs/"), "/stages/")
+			table, _, _ := strings.Cut(rest, "/tasks/")
+			r := l.runs[runID]
+			if r == nil {
+				continue
+			}
+			c := bus.Cancelled{RunID: runID, Life: r.state.Life, Stage: table}
+			if st := r.state.Stage(table); st == nil || st.State != shoplakev1.StageState_STAGE_STATE_FAILED || told[c] {
+				continue
+			}
+			if err := l.Bus.PublishCancel(ctx, c); err != nil {
+				return err
+			}
+			told[c] = true
+		}
+	}
+	return nil
 }

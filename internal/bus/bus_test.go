@@ -221,7 +221,7 @@ func TestWorkerPermissions(t *testing.T) {
 		t.Errorf("the lake's id is %q, %v", got, err)
 	}
 	cancels := must[<-chan Cancelled](t)(w.WatchCancels(ctx))
-	check(t, b.PublishCancel(ctx, "RUN1", 0))
+	check(t, b.PublishCancel(ctx, Cancelled{RunID: "RUN1"}))
 	if got := receive(t, ctx, cancels); got != (Cancelled{RunID: "RUN1"}) {
 		t.Errorf("cancelled %v", got)
 	}

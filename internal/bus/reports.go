@@ -176,27 +176,28 @@ func sendReports(ctx context.Context, consumer jetstream.Consumer, out chan<- Re
 	}
 }
 
-// Cancelled is one life of a run that was cancelled.
+// Cancelled is what nobody waits for any more: one life of a run or, where Stage is set, that stage of it.
 type Cancelled struct {
 	RunID string
 	Life  uint32
+	Stage string
 }
 
-// PublishCancel tells the workers that are there now that one life of a run is cancelled. Nothing is kept: the run's log decides.
-func (b *Bus) PublishCancel(ctx context.Context, runID string, life uint32) error {
-	what := "tell workers that run " + runID + " is cancelled"
-	if err := token("run id", runID); err != nil {
+// PublishCancel tells the workers that are there now what is cancelled. Nothing is kept: the run's log decides.
+func (b *Bus) PublishCancel(ctx context.Context, c Cancelled) error {
+	what := "tell workers that run " + c.RunID + " is cancelled"
+	if err := token("run id", c.RunID); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return b.request(ctx, what, func(ctx context.Context) error {
-		if err := b.nc.Publish(cancelSubject+lifeOf(runID, life), nil); err != nil {
+		if err := b.nc.Publish(cancelSubject+lifeOf(c.RunID, c.Life), []byte(c.Stage)); err != nil {
 			return err
 		}
 		return b.nc.FlushWithContext(ctx)
 	})
 }
 
-// WatchCancels sends the runs that are cancelled from now on, until ctx ends.
+// WatchCancels sends what is cancelled from now on, until ctx ends.
 func (b *Bus) WatchCancels(ctx context.Context) (<-chan Cancelled, error) {
 	messages := make(chan *nats.Msg, 64)
 	sub, err := b.nc.ChanSubscribe(cancelSubject+"*", messages)
@@ -220,7 +221,7 @@ func (b *Bus) WatchCancels(ctx context.Context) (<-chan Cancelled, error) {
 				if err != nil && number != "" {
 					continue
 				}
-				seen <- Cancelled{id, uint32(life)}
+				seen <- Cancelled{id, uint32(life), string(msg.Data)}
 			case <-ctx.Done():
 				return
 			}

@@ -355,7 +355,7 @@ func TestRestart(t *testing.T) {
 	if got := must[[]byte](t)(b.Checkpoint(ctx, "RUN1")); string(got) != "state" {
 		t.Errorf("checkpoint is %q", got)
 	}
-	check(t, b.PublishCancel(ctx, "RUN1", 0))
+	check(t, b.PublishCancel(ctx, Cancelled{RunID: "RUN1"}))
 	if got := receive(t, ctx, cancels); got != (Cancelled{RunID: "RUN1"}) {
 		t.Errorf("cancelled %v", got)
 	}

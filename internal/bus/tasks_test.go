@@ -292,9 +292,11 @@ func TestCancels(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	b := setup(t)
 	cancels := must[<-chan Cancelled](t)(b.WatchCancels(ctx))
-	check(t, b.PublishCancel(ctx, "RUN1", 0))
-	if got := receive(t, ctx, cancels); got != (Cancelled{RunID: "RUN1"}) {
-		t.Errorf("cancelled %v", got)
+	for _, c := range []Cancelled{{RunID: "RUN1"}, {RunID: "RUN1", Life: 2}, {RunID: "RUN2", Life: 1, Stage: "silver.sales"}} {
+		check(t, b.PublishCancel(ctx, c))
+		if got := receive(t, ctx, cancels); got != c {
+			t.Errorf("cancelled %v, want %v", got, c)
+		}
 	}
 	cancel()
 	closed(t, testContext(t), cancels)
