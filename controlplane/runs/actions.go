@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -260,6 +261,21 @@ func (l *leader) listStaged(ctx context.Context, f facts) (*stagedList, error) {
 // happened: to give up half-way would lose rows or read them twice. Only where the stage's own table has nothing of it, and
 // never can, since somebody removed the files or the table, is the stage planned again.
 func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
+	events, err := l.commitOutputs(ctx, f)
+	if !errors.Is(err, lake.ErrStaged) && !errors.Is(err, lake.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
+		return events, err
+	}
+	history, lookErr := l.Lake.Snapshots(ctx, f.table)
+	if lookErr != nil && !errors.Is(lookErr, lake.ErrNotFound) {
+		return nil, errors.Join(err, lookErr)
+	}
+	if slices.ContainsFunc(history, func(s lake.Snapshot) bool { return s.Summary[lake.TokenProperty] == commitToken(f) }) {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: %w", errStagedGone, err)
+}
+
+func (l *leader) commitOutputs(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
 	var plan dispatchv1.StagePlan
 	if err := l.readObject(ctx, f.planned.GetPlanPath(), f.planned.GetPlanSha256(), &plan); err != nil {
 		return nil, fmt.Errorf("read the plan of %s: %w", f.table, err)
@@ -279,9 +295,6 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		return l.maintain(ctx, f, &plan, byTable[f.table])
 	}
 	snapshots := map[string]int64{}
-	gone := func(err error) bool {
-		return (errors.Is(err, fs.ErrNotExist) || errors.Is(err, lake.ErrNotFound)) && snapshots[f.table] == 0
-	}
 	for _, out := range plan.GetOutputs() {
 		properties := map[string]string{propertyRun: f.runID, propertyStage: f.table}
 		if out.GetTable() == f.table {
@@ -298,11 +311,8 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 		}
 		id, err := l.commitTable(ctx, lake.Commit{
 			Table: out.GetTable(), Remove: out.GetReplaced(), Add: byTable[out.GetTable()], Properties: properties,
-			Base: out.GetBaseSnapshotId(), CheckBase: out.GetTable() == f.table, Epoch: l.epoch, Token: commitToken(f, &plan),
+			Base: out.GetBaseSnapshotId(), CheckBase: out.GetTable() == f.table, Epoch: l.epoch, Token: commitToken(f),
 		})
-		if gone(err) {
-			return nil, fmt.Errorf("%w: %w", errStagedGone, err)
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -312,8 +322,8 @@ func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, e
 }
 
 // commitToken names the commits of a stage's plan.
-func commitToken(f facts, plan *dispatchv1.StagePlan) string {
-	return f.runID + "/" + f.table + "/" + strconv.Itoa(int(plan.GetPlanNumber()))
+func commitToken(f facts) string {
+	return f.runID + "/" + f.table + "/" + strconv.Itoa(int(f.planned.GetPlanNumber()))
 }
 
 func (l *leader) commitTable(ctx context.Context, c lake.Commit) (id int64, err error) {

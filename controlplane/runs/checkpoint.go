@@ -136,7 +136,7 @@ func foldedRun(s *State) *dispatchv1.FoldedRun {
 	r := &dispatchv1.FoldedRun{
 		RunId: s.RunID, Sequence: s.Seq, Messages: s.Messages, Submitted: s.Submitted, Phase: int32(s.Phase), Epoch: s.Epoch, Pinned: s.Pinned,
 		Notices: s.Notices, Publishing: s.Publishing, PublishedVersion: s.PublishedVersion, Failure: s.Failure.folded(),
-		Suspended: s.Suspended, Life: s.Life, ReopenTime: timestamp(s.Reopened), CreateTime: timestamp(s.Created), StartTime: timestamp(s.Started), EndTime: timestamp(s.Ended),
+		Suspended: s.Suspended, Life: s.Life, Led: s.Led, ReopenTime: timestamp(s.Reopened), CreateTime: timestamp(s.Created), StartTime: timestamp(s.Started), EndTime: timestamp(s.Ended),
 	}
 	for _, st := range s.Stages {
 		r.Stages = append(r.Stages, &dispatchv1.FoldedStage{
@@ -185,7 +185,7 @@ func unfoldRun(r *dispatchv1.FoldedRun) *State {
 	s := NewState(r.GetRunId())
 	s.Seq, s.Messages, s.Submitted, s.Phase, s.Epoch, s.Pinned = r.GetSequence(), r.GetMessages(), r.GetSubmitted(), shoplakev1.RunState(r.GetPhase()), r.GetEpoch(), r.GetPinned()
 	s.Notices, s.Publishing, s.PublishedVersion, s.Failure = r.GetNotices(), r.GetPublishing(), r.GetPublishedVersion(), unfoldFailure(r.GetFailure())
-	s.Suspended, s.Life, s.Reopened = r.GetSuspended(), r.GetLife(), moment(r.GetReopenTime())
+	s.Suspended, s.Life, s.Led, s.Reopened = r.GetSuspended(), r.GetLife(), r.GetLed(), moment(r.GetReopenTime())
 	s.Created, s.Started, s.Ended = moment(r.GetCreateTime()), moment(r.GetStartTime()), moment(r.GetEndTime())
 	for _, f := range r.GetStages() {
 		st := &Stage{

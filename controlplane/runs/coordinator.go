@@ -212,7 +212,10 @@ func (l *leader) append(ctx context.Context, r *running, decide func() []*dispat
 			l.letGo(r)
 			return nil
 		}
-		err := l.log.append(ctx, r.state, events...)
+		if r.state.Led > l.epoch {
+			return fmt.Errorf("%w: run %s is led at epoch %d, this one has %d", errFenced, r.state.RunID, r.state.Led, l.epoch)
+		}
+		err := l.log.append(ctx, r.state, l.epoch, events...)
 		if err == nil {
 			l.afterAppend(ctx, r, events)
 			return nil
@@ -260,6 +263,9 @@ func (l *leader) advanceAll(ctx context.Context) error {
 					if err := l.suspend(ctx, o, r); err != nil {
 						return err
 					}
+				}
+				if slices.ContainsFunc(overtaken, func(o *running) bool { return !o.state.Suspended && !o.state.Terminal() }) {
+					continue // it went on meanwhile
 				}
 			case Plan, Resume:
 				if held(open, r) {
@@ -332,7 +338,7 @@ func (l *leader) place(ctx context.Context, r *running) {
 // suspend notes that a run is overtaken by another.
 func (l *leader) suspend(ctx context.Context, r, by *running) error {
 	return l.append(ctx, r, func() []*dispatchv1.RunEvent {
-		if r.state.Suspended {
+		if r.state.Suspended || !r.between() { // by now, if another coordinator went on with it
 			return nil
 		}
 		return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_Suspended{Suspended: &dispatchv1.RunSuspended{By: by.state.RunID}}}}

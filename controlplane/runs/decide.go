@@ -164,6 +164,10 @@ func (r *running) decide(o outcome) ([]*dispatchv1.RunEvent, error) {
 	case o.err == nil:
 		return o.events, nil
 	case o.action.Kind == CommitStage && (errors.Is(o.err, lake.ErrMoved) || errors.Is(o.err, errStagedGone)):
+		if plans := r.state.Stage(o.action.Stage).Plans; plans >= maxPlans {
+			return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageFailed{StageFailed: &dispatchv1.StageFailed{Stage: o.action.Stage, Class: dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT,
+				Message: fmt.Sprintf("planned %d times, and each time another program changed the table before the commit: stop it, then resume the run: %s", plans, sayable(o.err))}}}}, nil
+		}
 		return []*dispatchv1.RunEvent{{Kind: &dispatchv1.RunEvent_StageReset{StageReset: &dispatchv1.StageReset{Stage: o.action.Stage, Reason: sayable(o.err)}}}}, nil
 	case o.action.Kind == CommitStage, o.action.Kind == Publish:
 		return nil, nil // what was announced is begun again until it is done

@@ -72,7 +72,7 @@ func (w *workshop) open(id string, n int, more ...*dispatchv1.StageNode) *State 
 		{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: append([]*dispatchv1.StageNode{{Table: "silver.a"}}, more...)}}},
 		{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: planned}},
 	} {
-		if err := w.log.append(w.b.Context(), s, e); err != nil {
+		if err := w.log.append(w.b.Context(), s, 0, e); err != nil {
 			w.b.Fatal(err)
 		}
 	}

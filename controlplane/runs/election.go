@@ -2,11 +2,15 @@ package runs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
+	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/internal/pipeline"
 )
 
 // Run stands for election and coordinates whenever it is elected, until ctx ends. onLead is told when the lease comes and goes.
@@ -24,6 +28,7 @@ func (c *Coordinator) Run(ctx context.Context, onLead func(leads bool)) error {
 			continue
 		}
 		onLead(true)
+		elected := time.Now()
 		err = c.lead(ctx, lease)
 		onLead(false)
 		if ctx.Err() != nil {
@@ -34,6 +39,9 @@ func (c *Coordinator) Run(ctx context.Context, onLead func(leads bool)) error {
 		c.Log.WarnContext(ctx, "no longer coordinating runs", "epoch", lease.Epoch(), "error", err)
 		if err := lease.Resign(ctx); err != nil {
 			c.Log.DebugContext(ctx, "the lease could not be given back; it runs out by itself", "error", err)
+		}
+		if time.Since(elected) < c.LeaseTTL && !wait(ctx, c.LeaseTTL/2) { // what failed at once would fail again at once
+			return nil
 		}
 	}
 }
@@ -102,16 +110,36 @@ func (l *leader) fenceCommits(ctx context.Context) error {
 			if st.State != shoplakev1.StageState_STAGE_STATE_COMMITTING {
 				continue
 			}
-			var plan dispatchv1.StagePlan
-			if err := l.readObject(ctx, st.Planned.GetPlanPath(), st.Planned.GetPlanSha256(), &plan); err != nil {
-				return fmt.Errorf("read the plan of %s: %w", st.Table, err)
+			tables, err := l.announced(ctx, st)
+			if err != nil {
+				return err
 			}
-			for _, out := range plan.GetOutputs() {
-				if err := l.Lake.Fence(ctx, out.GetTable(), l.epoch); err != nil {
-					return fmt.Errorf("take over the commit of %s: %w", out.GetTable(), err)
+			for _, table := range tables {
+				if err := l.Lake.Fence(ctx, table, l.epoch); err != nil && !errors.Is(err, lake.ErrNotFound) { // to what was dropped nobody commits
+					return fmt.Errorf("take over the commit of %s: %w", table, err)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// announced are the tables that a stage's announced commit writes. Where somebody removed the plan that names them, it is all that
+// may be among them.
+func (l *leader) announced(ctx context.Context, st *Stage) ([]string, error) {
+	var plan dispatchv1.StagePlan
+	err := l.readObject(ctx, st.Planned.GetPlanPath(), st.Planned.GetPlanSha256(), &plan)
+	tables := []string{st.Table}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		for _, t := range pipeline.OpsTables() {
+			tables = append(tables, t.Name)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("read the plan of %s: %w", st.Table, err)
+	}
+	for _, out := range plan.GetOutputs() {
+		tables = append(tables, out.GetTable())
+	}
+	return tables, nil
 }

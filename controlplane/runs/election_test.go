@@ -2,6 +2,7 @@ package runs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -59,7 +60,7 @@ func (l *Log) write(t *testing.T, id string, events ...*dispatchv1.RunEvent) *St
 		t.Fatal(err)
 	}
 	for _, e := range events {
-		if err := l.append(t.Context(), s, e); err != nil {
+		if err := l.append(t.Context(), s, 0, e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,7 +105,7 @@ func TestTakeoverReadsOpenRunsOnly(t *testing.T) {
 		s := c.log.write(t, runID(1_000_000+n), submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: graph, Notices: []string{"x"}}}})
 		for range events {
 			reset := &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: &dispatchv1.StagePlanned{Stage: "bronze.a", Notices: []string{"x"}}}}
-			if err := c.log.append(t.Context(), s, reset); err != nil {
+			if err := c.log.append(t.Context(), s, 0, reset); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -144,7 +145,7 @@ func TestLogThatLostItsEnd(t *testing.T) {
 	if r == nil || r.state.Phase != shoplakev1.RunState_RUN_STATE_QUEUED || r.state.Seq != s.Seq {
 		t.Fatalf("the run that goes on is %+v", r)
 	}
-	if err := c.log.append(t.Context(), r.state, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_CancelRequested{CancelRequested: &dispatchv1.CancelRequested{}}}); err != nil {
+	if err := c.log.append(t.Context(), r.state, 0, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_CancelRequested{CancelRequested: &dispatchv1.CancelRequested{}}}); err != nil {
 		t.Fatal(err)
 	}
 	if r := c.takeOver(t).runs[runID(1)]; r == nil || r.state.Phase != shoplakev1.RunState_RUN_STATE_CANCELLING || r.state.Messages != 2 {
@@ -175,5 +176,91 @@ func TestCheckpointIsLeftAside(t *testing.T) {
 	}
 	if s := c.log.write(t, runID(1)); len(s.Notices) != 1 {
 		t.Error("a good checkpoint is not read")
+	}
+}
+
+func planned(table string) *dispatchv1.RunEvent {
+	return &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: &dispatchv1.StagePlanned{Stage: table, PlanNumber: 1, PlanPath: "plans/gone.pb", PlanSha256: "0"}}}
+}
+
+// Who slept while another one took over decides nothing more, also of a run whose log it has read to its end.
+func TestDeposedLeaderDecidesNothing(t *testing.T) {
+	t.Parallel()
+	c := newCoordinator(t)
+	id := runID(1)
+	c.log.write(t, id, submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{
+		Epoch: 5, Stages: []*dispatchv1.StageNode{{Table: "bronze.a"}, {Table: "bronze.b"}}}}}, planned("bronze.a"), planned("bronze.b"))
+	leads := func(epoch uint64) *leader {
+		l := c.takeOver(t)
+		l.epoch, l.jobs = epoch, map[string]int{}
+		return l
+	}
+	announce := func(l *leader, table string) error {
+		return l.onOutcome(t.Context(), outcome{run: l.runs[id], action: Action{Kind: Gather, Stage: table, PlanNumber: 1},
+			events: []*dispatchv1.RunEvent{committing(table, l.epoch, "staged", "0")}})
+	}
+	sleeper, successor := leads(5), leads(6)
+	if err := announce(successor, "bronze.a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := announce(sleeper, "bronze.b"); !errors.Is(err, errFenced) {
+		t.Errorf("the sleeper goes on: %v", err)
+	}
+	s := c.log.write(t, id)
+	if a, b := s.Stage("bronze.a").State, s.Stage("bronze.b").State; a != shoplakev1.StageState_STAGE_STATE_COMMITTING || b == a {
+		t.Errorf("bronze.a is %v and bronze.b %v", a, b)
+	}
+}
+
+// Who removes a plan, or a table, stops a run, not everybody who would coordinate.
+func TestTakeoverWithoutThePlan(t *testing.T) {
+	t.Parallel()
+	c := newCoordinator(t)
+	c.log.write(t, runID(1), submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{
+		Stages: []*dispatchv1.StageNode{{Table: "silver.a"}}}}}, planned("silver.a"), committing("silver.a", 1, "staged", "0"))
+	table := lake.Schema{Columns: []lake.Column{{Name: "id", Type: "VARCHAR"}}}
+	if _, err := c.Lake.EnsureTable(t.Context(), "silver.a", table); err != nil {
+		t.Fatal(err)
+	}
+	l := c.takeOver(t)
+	l.epoch = 7
+	if err := l.fenceCommits(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if epoch, err := c.Lake.HighestEpoch(t.Context()); epoch != l.epoch || err != nil {
+		t.Errorf("the table that may be written has seen epoch %d (%v)", epoch, err)
+	}
+}
+
+// A table that another program changes before each commit is not planned for ever.
+func TestMovedAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	r := newRunning("run")
+	apply := func(events ...*dispatchv1.RunEvent) {
+		for _, e := range events {
+			if err := r.state.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	apply(submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: []*dispatchv1.StageNode{{Table: "silver.a"}}}}})
+	for n := uint32(1); ; n++ {
+		plan := planned("silver.a")
+		plan.GetStagePlanned().PlanNumber = n
+		apply(plan, committing("silver.a", 1, "staged", "0"))
+		events, err := r.decide(outcome{run: r, action: Action{Kind: CommitStage, Stage: "silver.a", PlanNumber: n}, err: lake.ErrMoved})
+		if err != nil || len(events) != 1 {
+			t.Fatalf("plan %d: %v, %v", n, events, err)
+		}
+		apply(events...)
+		if failed := events[0].GetStageFailed(); failed != nil {
+			if n != maxPlans || r.state.Stage("silver.a").State != shoplakev1.StageState_STAGE_STATE_FAILED {
+				t.Errorf("plan %d ended the stage as %v: %s", n, r.state.Stage("silver.a").State, failed.GetMessage())
+			}
+			return
+		}
+		if n == maxPlans {
+			t.Fatal("it is planned once more")
+		}
 	}
 }

@@ -136,15 +136,17 @@ func (s *State) applyAll(entry bus.LoggedEvents) error {
 	}
 	s.Seq = entry.Seq
 	s.Messages++
+	s.Led = max(s.Led, entry.Events.GetEpoch())
 	return nil
 }
 
-// append writes events after the state's sequence and applies them. On bus.ErrConflict somebody else wrote: fold, and decide
-// again; the events that did not fit into the messages before may be missing then.
-func (l *Log) append(ctx context.Context, s *State, events ...*dispatchv1.RunEvent) error {
+// append writes events after the state's sequence and applies them; epoch is that of the coordinator, 0 where a request does it.
+// On bus.ErrConflict somebody else wrote: fold, and decide again; the events that did not fit into the messages before may be
+// missing then.
+func (l *Log) append(ctx context.Context, s *State, epoch uint64, events ...*dispatchv1.RunEvent) error {
 	for len(events) > 0 {
 		n := messageOf(events)
-		if err := l.appendMessage(ctx, s, events[:n]); err != nil {
+		if err := l.appendMessage(ctx, s, epoch, events[:n]); err != nil {
 			return err
 		}
 		events = events[n:]
@@ -164,13 +166,13 @@ func messageOf(events []*dispatchv1.RunEvent) int {
 	return len(events)
 }
 
-func (l *Log) appendMessage(ctx context.Context, s *State, events []*dispatchv1.RunEvent) error {
+func (l *Log) appendMessage(ctx context.Context, s *State, epoch uint64, events []*dispatchv1.RunEvent) error {
 	for _, e := range events {
 		if e.GetTime() == nil {
 			e.Time = timestamppb.Now()
 		}
 	}
-	batch := &dispatchv1.RunEvents{ProtocolVersion: bus.Protocol, Events: events}
+	batch := &dispatchv1.RunEvents{ProtocolVersion: bus.Protocol, Epoch: epoch, Events: events}
 	seq, err := l.bus.AppendRun(ctx, s.RunID, s.Seq, batch)
 	if err != nil {
 		return fmt.Errorf("append to the log of run %s: %w", s.RunID, err)
@@ -192,7 +194,7 @@ func (l *Log) Submit(ctx context.Context, submitted *dispatchv1.RunSubmitted) (r
 	// conflict says that it had been made.
 	s := NewState(runID)
 	event := &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Submitted{Submitted: submitted}}
-	if err := l.append(ctx, s, event); err != nil && !errors.Is(err, bus.ErrConflict) {
+	if err := l.append(ctx, s, 0, event); err != nil && !errors.Is(err, bus.ErrConflict) {
 		return "", err
 	}
 	return runID, nil
@@ -230,7 +232,7 @@ func (l *Log) Cancel(ctx context.Context, runID string) error {
 		if err := s.cancellable(); err != nil {
 			return fmt.Errorf("cancel run %s: %w", runID, err)
 		}
-		err := l.append(ctx, s, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_CancelRequested{CancelRequested: &dispatchv1.CancelRequested{}}})
+		err := l.append(ctx, s, 0, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_CancelRequested{CancelRequested: &dispatchv1.CancelRequested{}}})
 		if errors.Is(err, bus.ErrConflict) {
 			continue
 		}

@@ -200,7 +200,7 @@ func (l *leader) maintain(ctx context.Context, f facts, plan *dispatchv1.StagePl
 	if len(out.GetReplaced()) > 0 {
 		id, err := l.commitTable(ctx, lake.Commit{
 			Table: f.table, Remove: out.GetReplaced(), Add: add, Compaction: true, Base: out.GetBaseSnapshotId(), CheckBase: true, Epoch: l.epoch,
-			Properties: map[string]string{propertyRun: f.runID, propertyStage: f.table}, Token: commitToken(f, plan),
+			Properties: map[string]string{propertyRun: f.runID, propertyStage: f.table}, Token: commitToken(f),
 		})
 		if err != nil {
 			return nil, err

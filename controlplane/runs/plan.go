@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -37,8 +38,11 @@ type planner struct {
 	slots poolSlots
 }
 
-// plannedShown is how many planned partitions a run's log keeps.
-const plannedShown = 1000
+const (
+	// plannedShown is how many planned partitions a run's log keeps, and plannedBytes what they may take of a message.
+	plannedShown = 1000
+	plannedBytes = bus.MaxMessage / 4
+)
 
 // planned is what planning a stage found.
 type planned struct {
@@ -97,8 +101,13 @@ func (l *planner) plan(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, er
 // shown are the planned partitions that the log keeps: the first of them, without what only planning needs.
 func shown(partitions []*dispatchv1.PlannedPartition) []*dispatchv1.PlannedPartition {
 	var list []*dispatchv1.PlannedPartition
+	size := 0
 	for _, p := range partitions[:min(plannedShown, len(partitions))] {
-		list = append(list, &dispatchv1.PlannedPartition{Partition: p.GetPartition(), Reason: p.GetReason()})
+		short := &dispatchv1.PlannedPartition{Partition: p.GetPartition(), Reason: p.GetReason()}
+		if size += proto.Size(short); size > plannedBytes {
+			break
+		}
+		list = append(list, short)
 	}
 	return list
 }

@@ -84,7 +84,7 @@ func (l *Log) Resume(ctx context.Context, runID string, object func(*State) erro
 		if err != nil {
 			return fmt.Errorf("resume run %s: %w", runID, err)
 		}
-		err = l.append(ctx, s, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Reopened{Reopened: &dispatchv1.RunReopened{}}})
+		err = l.append(ctx, s, 0, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Reopened{Reopened: &dispatchv1.RunReopened{}}})
 		if errors.Is(err, bus.ErrConflict) {
 			continue
 		}

@@ -25,6 +25,8 @@ type State struct {
 	Phase     shoplakev1.RunState
 	// Epoch of the coordinator that started the run.
 	Epoch uint64
+	// Led is the highest epoch of a coordinator that appended to the log.
+	Led uint64
 	// Pinned is the snapshot of every table when the run began.
 	Pinned map[string]int64
 	Stages []*Stage

@@ -217,11 +217,11 @@ func (l *Lake) resolve(ctx context.Context, t *table.Table, c Commit) (remove, a
 		}
 		seen[s.Path] = true
 		if err := l.checkStaged(t, s); err != nil {
-			return nil, nil, permanent(err)
+			return nil, nil, permanent(fmt.Errorf("%w: %w", ErrStaged, err))
 		}
 		df, err := decodeEntry(s, spec, t.Schema())
 		if err != nil {
-			return nil, nil, permanent(err)
+			return nil, nil, permanent(fmt.Errorf("%w: %w", ErrStaged, err))
 		}
 		add = append(add, df)
 	}

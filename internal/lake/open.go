@@ -25,6 +25,8 @@ var (
 	ErrNotFound = errors.New("not found in the lake")
 	// ErrMoved says that a table is no longer as a change was planned on: plan it again.
 	ErrMoved = errors.New("the table has moved")
+	// ErrStaged says that a staged file is gone, or not what it was described as.
+	ErrStaged = errors.New("a staged file is not what it was")
 	// ErrFenced says that a newer writer has taken the table over: stop writing.
 	ErrFenced = errors.New("a newer writer has taken the table over")
 	// ErrExpired says that what changed between two snapshots can no longer be told: the history between them has expired.

@@ -111,8 +111,10 @@ type FoldedRun struct {
 	// Another run overtook it.
 	Suspended bool `protobuf:"varint,16,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	// How often it was reopened, and when last.
-	Life          uint32                 `protobuf:"varint,17,opt,name=life,proto3" json:"life,omitempty"`
-	ReopenTime    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=reopen_time,json=reopenTime,proto3" json:"reopen_time,omitempty"`
+	Life       uint32                 `protobuf:"varint,17,opt,name=life,proto3" json:"life,omitempty"`
+	ReopenTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=reopen_time,json=reopenTime,proto3" json:"reopen_time,omitempty"`
+	// The highest epoch of a coordinator that appended to the log.
+	Led           uint64 `protobuf:"varint,19,opt,name=led,proto3" json:"led,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +273,13 @@ func (x *FoldedRun) GetReopenTime() *timestamppb.Timestamp {
 		return x.ReopenTime
 	}
 	return nil
+}
+
+func (x *FoldedRun) GetLed() uint64 {
+	if x != nil {
+		return x.Led
+	}
+	return 0
 }
 
 // FoldedStage is one table's part of a run.
@@ -796,7 +805,7 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"Checkpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\fR\x05state\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\xc7\x06\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\xd9\x06\n" +
 	"\tFoldedRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1a\n" +
@@ -821,7 +830,8 @@ const file_shoplake_dispatch_v1_checkpoint_proto_rawDesc = "" +
 	"\tsuspended\x18\x10 \x01(\bR\tsuspended\x12\x12\n" +
 	"\x04life\x18\x11 \x01(\rR\x04life\x12;\n" +
 	"\vreopen_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"reopenTime\x1a9\n" +
+	"reopenTime\x12\x10\n" +
+	"\x03led\x18\x13 \x01(\x04R\x03led\x1a9\n" +
 	"\vPinnedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb0\a\n" +

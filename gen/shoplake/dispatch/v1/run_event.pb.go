@@ -28,8 +28,10 @@ type RunEvents struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	ProtocolVersion uint32                 `protobuf:"varint,1,opt,name=protocol_version,json=protocolVersion,proto3" json:"protocol_version,omitempty"`
 	Events          []*RunEvent            `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// That of the coordinator that appended them; 0 where a request did. It never falls in a log: who has a lower one was deposed.
+	Epoch         uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunEvents) Reset() {
@@ -74,6 +76,13 @@ func (x *RunEvents) GetEvents() []*RunEvent {
 		return x.Events
 	}
 	return nil
+}
+
+func (x *RunEvents) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 // RunEvent is one fact of a run. A run's state is the fold of its events.
@@ -2094,10 +2103,11 @@ var File_shoplake_dispatch_v1_run_event_proto protoreflect.FileDescriptor
 
 const file_shoplake_dispatch_v1_run_event_proto_rawDesc = "" +
 	"\n" +
-	"$shoplake/dispatch/v1/run_event.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fshoplake/dispatch/v1/task.proto\"n\n" +
+	"$shoplake/dispatch/v1/run_event.proto\x12\x14shoplake.dispatch.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fshoplake/dispatch/v1/task.proto\"\x84\x01\n" +
 	"\tRunEvents\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x126\n" +
-	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\"\x87\n" +
+	"\x06events\x18\x02 \x03(\v2\x1e.shoplake.dispatch.v1.RunEventR\x06events\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"\x87\n" +
 	"\n" +
 	"\bRunEvent\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12B\n" +
