@@ -179,7 +179,7 @@ func TestCheckpointIsLeftAside(t *testing.T) {
 	}
 }
 
-func planned(table string) *dispatchv1.RunEvent {
+func plannedAs(table string) *dispatchv1.RunEvent {
 	return &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: &dispatchv1.StagePlanned{Stage: table, PlanNumber: 1, PlanPath: "plans/gone.pb", PlanSha256: "0"}}}
 }
 
@@ -189,7 +189,7 @@ func TestDeposedLeaderDecidesNothing(t *testing.T) {
 	c := newCoordinator(t)
 	id := runID(1)
 	c.log.write(t, id, submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{
-		Epoch: 5, Stages: []*dispatchv1.StageNode{{Table: "bronze.a"}, {Table: "bronze.b"}}}}}, planned("bronze.a"), planned("bronze.b"))
+		Epoch: 5, Stages: []*dispatchv1.StageNode{{Table: "bronze.a"}, {Table: "bronze.b"}}}}}, plannedAs("bronze.a"), plannedAs("bronze.b"))
 	leads := func(epoch uint64) *leader {
 		l := c.takeOver(t)
 		l.epoch, l.jobs = epoch, map[string]int{}
@@ -217,7 +217,7 @@ func TestTakeoverWithoutThePlan(t *testing.T) {
 	t.Parallel()
 	c := newCoordinator(t)
 	c.log.write(t, runID(1), submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{
-		Stages: []*dispatchv1.StageNode{{Table: "silver.a"}}}}}, planned("silver.a"), committing("silver.a", 1, "staged", "0"))
+		Stages: []*dispatchv1.StageNode{{Table: "silver.a"}}}}}, plannedAs("silver.a"), committing("silver.a", 1, "staged", "0"))
 	table := lake.Schema{Columns: []lake.Column{{Name: "id", Type: "VARCHAR"}}}
 	if _, err := c.Lake.EnsureTable(t.Context(), "silver.a", table); err != nil {
 		t.Fatal(err)
@@ -245,7 +245,7 @@ func TestMovedAgainAndAgain(t *testing.T) {
 	}
 	apply(submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: []*dispatchv1.StageNode{{Table: "silver.a"}}}}})
 	for n := uint32(1); ; n++ {
-		plan := planned("silver.a")
+		plan := plannedAs("silver.a")
 		plan.GetStagePlanned().PlanNumber = n
 		apply(plan, committing("silver.a", 1, "staged", "0"))
 		events, err := r.decide(outcome{run: r, action: Action{Kind: CommitStage, Stage: "silver.a", PlanNumber: n}, err: lake.ErrMoved})
