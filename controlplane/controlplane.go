@@ -67,11 +67,13 @@ type Config struct {
 	Version     string
 	// Settle is how long a landing file must have rested; the default where 0.
 	Settle time.Duration
-	// Channels reach people when runs fail or recover; nil tells nobody. PublicURL is where people reach the page.
+	// Channels reach people when runs fail, recover or are late; nil tells nobody. PublicURL is where people reach the page.
 	Channels  alert.Sender
 	PublicURL string
-	// Schedules says whether flows are started by their schedules, by files and by other flows.
+	// Schedules says whether flows are started by their schedules, by files and by other flows; Now is their clock, the machine's
+	// where nil.
 	Schedules bool
+	Now       func() time.Time
 	// Retention says for how long logs of runs are kept.
 	Retention runs.Retention
 	// Metrics is served at /metrics; nil where there are none.
@@ -105,6 +107,9 @@ type ControlPlane struct {
 func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 	if c.Settle == 0 {
 		c.Settle = Settle
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	cp := &ControlPlane{ended: make(chan struct{}), done: make(chan struct{})}
 	var opened []func()
@@ -273,7 +278,7 @@ func (cp *ControlPlane) schedule(c Config, store *pipelinestore.Store) *schedule
 			}
 			return cp.notifier.Late(ctx, f.Name, nominal, why, f.Notify)
 		},
-		Landing: c.Landing, Settle: c.Settle, Now: time.Now, Log: c.Log,
+		Landing: c.Landing, Settle: c.Settle, Now: c.Now, Log: c.Log,
 	})
 }
 

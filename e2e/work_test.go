@@ -76,7 +76,9 @@ func (s *shop) triesOf(stage *shoplakev1.Stage) (tries []*shoplakev1.Attempt) {
 	for _, task := range list.GetTasks() {
 		tries = append(tries, task.GetTries()...)
 	}
-	slices.SortFunc(tries, func(a, b *shoplakev1.Attempt) int { return a.GetStartTime().AsTime().Compare(b.GetStartTime().AsTime()) })
+	slices.SortFunc(tries, func(a, b *shoplakev1.Attempt) int {
+		return a.GetStartTime().AsTime().Compare(b.GetStartTime().AsTime())
+	})
 	return tries
 }
 
