@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/shoplake/shoplake/controlplane/runs"
@@ -23,7 +24,7 @@ func TestBackfillsStandInNobodysWay(t *testing.T) {
 			if news, want := b.note(s), id == "02"; news != want {
 				t.Errorf("run %s after %v is news: %t, want %t", id, e, news, want)
 			}
-			if id == "01" && (len(b.open["daily"]) > 0 || b.good["daily"] == "01") {
+			if id == "01" && (len(b.open["daily"]) > 0 || strings.HasSuffix(b.good["daily"], "/01")) {
 				t.Errorf("the backfill's run is taken for one of the flow: %v, %v", b.open, b.good)
 			}
 		}

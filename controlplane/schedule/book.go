@@ -25,7 +25,7 @@ type book struct {
 	runs Runs
 	// open holds the open runs of each flow.
 	open map[string][]OpenRun
-	// good is the newest run of each flow that succeeded.
+	// good is the latest success of each flow.
 	good map[string]string
 	// started holds the runs that were there at first, by request id: a request is forgotten after two days, a run is not.
 	started map[string]string
@@ -80,13 +80,18 @@ func (b *book) note(s *runs.State) (news bool) {
 	default:
 		open[i].Cancelling = cancelling
 	}
-	if s.Phase == shoplakev1.RunState_RUN_STATE_SUCCEEDED && s.RunID > b.good[flow] {
-		b.good[flow], news = s.RunID, true
+	if s.Phase == shoplakev1.RunState_RUN_STATE_SUCCEEDED && success(s) > b.good[flow] {
+		b.good[flow], news = success(s), true
 	}
 	return news
 }
 
-// followed notices runs of flows that another flow runs after, and says whether there is one that was not noticed before. What
+// success names a run that succeeded, in the order of ends: a run that was submitted earlier may end later, when it was resumed.
+func success(s *runs.State) string {
+	return s.Ended.UTC().Format("2006-01-02T15:04:05.000000000Z") + "/" + s.RunID
+}
+
+// followed notices successes of flows that another flow runs after, and says whether there is one that was not noticed before. What
 // succeeded before a flow was first seen starts nothing.
 func followed(after []string, st State, good map[string]string) (started string, next State) {
 	noticed := map[string]string{}

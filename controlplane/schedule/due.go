@@ -29,7 +29,7 @@ type State struct {
 	Submitting []Occurrence
 	// Files is the digest of the landing files that were there when the flow was last started by files; empty where it never was.
 	Files string
-	// After holds, for each flow that this one runs after, its last run that was noticed.
+	// After holds, for each flow that this one runs after, its last success that was noticed.
 	After map[string]string
 	// Landed is when the newest file landed that a run was to wait for and found: the next run waits for a newer one.
 	Landed time.Time

@@ -150,15 +150,21 @@ func (b *bench) end(flow string, phase shoplakev1.RunState) {
 		if r.submitted.GetFlow() != flow || r.phase != shoplakev1.RunState_RUN_STATE_QUEUED && r.phase != shoplakev1.RunState_RUN_STATE_CANCELLING {
 			continue
 		}
-		log, err := b.bus.ReadRun(b.t.Context(), r.id, 0)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		finished := &dispatchv1.RunEvent{Time: timestamppb.New(b.now), Kind: &dispatchv1.RunEvent_Finished{Finished: &dispatchv1.RunFinished{State: phase.String()}}}
-		_, err = b.bus.AppendRun(b.t.Context(), r.id, log[len(log)-1].Seq, &dispatchv1.RunEvents{Events: []*dispatchv1.RunEvent{finished}})
-		if err != nil {
-			b.t.Fatal(err)
-		}
+		b.finish(r.id, phase)
+	}
+}
+
+// finish ends a run.
+func (b *bench) finish(id string, phase shoplakev1.RunState) {
+	b.t.Helper()
+	log, err := b.bus.ReadRun(b.t.Context(), id, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	finished := &dispatchv1.RunEvent{Time: timestamppb.New(b.now), Kind: &dispatchv1.RunEvent_Finished{Finished: &dispatchv1.RunFinished{State: phase.String()}}}
+	_, err = b.bus.AppendRun(b.t.Context(), id, log[len(log)-1].Seq, &dispatchv1.RunEvents{Events: []*dispatchv1.RunEvent{finished}})
+	if err != nil {
+		b.t.Fatal(err)
 	}
 }
 
@@ -349,6 +355,34 @@ func TestSchedulerAfterFlows(t *testing.T) {
 	if err != nil || len(st.After) > 0 {
 		t.Errorf("of a flow that is gone, %+v is kept (%v)", st, err)
 	}
+}
+
+// A run that was submitted earlier and succeeds later than another one of its flow starts what follows it, once, whoever looks.
+func TestSchedulerAfterAnOlderRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t, flow("daily", func(*pipeline.Flow) {}), flow("report", func(f *pipeline.Flow) { f.After = []string{"daily"} }))
+	b.at(monday)
+	var ids []string
+	for _, request := range []string{"older", "newer"} {
+		id, err := b.Runs.Submit(t.Context(), &dispatchv1.RunSubmitted{Flow: "daily", RequestId: request})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	b.at(monday.Add(time.Hour))
+	b.finish(ids[1], good)
+	b.at(monday.Add(2 * time.Hour))
+	b.end("report", good)
+	b.expect("after the newer", "report", "03-01 02:00")
+	b.finish(ids[0], good)
+	b.at(monday.Add(3 * time.Hour))
+	b.end("report", good)
+	b.expect("after the older", "report", "03-01 02:00", "03-01 03:00")
+	b.Scheduler = b.another()
+	b.at(monday.Add(4 * time.Hour))
+	b.expect("with nothing new", "report", "03-01 02:00", "03-01 03:00")
 }
 
 func TestSchedulerMindsNoDryRunsAndBackfills(t *testing.T) {

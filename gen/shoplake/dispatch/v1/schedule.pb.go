@@ -41,7 +41,7 @@ type FlowState struct {
 	Submitting []*Occurrence `protobuf:"bytes,9,rep,name=submitting,proto3" json:"submitting,omitempty"`
 	// The digest of the landing files that were there when files started the flow last.
 	Files string `protobuf:"bytes,10,opt,name=files,proto3" json:"files,omitempty"`
-	// For each flow that this one runs after, its last run that was noticed.
+	// For each flow that this one runs after, its last success that was noticed: when it ended, and the run.
 	After map[string]string `protobuf:"bytes,11,rep,name=after,proto3" json:"after,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// When the newest file landed that a run was to wait for and found.
 	Landed        *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=landed,proto3" json:"landed,omitempty"`
