@@ -155,7 +155,7 @@ func (s *shop) step(rng *rand.Rand, n int, step step) {
 			s.at.published = n + 1
 			s.mu.Unlock()
 			return
-		case run.GetState() == shoplakev1.RunState_RUN_STATE_CANCELLED && p.cancel:
+		case run.GetState() == shoplakev1.RunState_RUN_STATE_CANCELLED && p.cancel != "":
 		case run.GetState() == shoplakev1.RunState_RUN_STATE_FAILED && s.failureAllowed():
 		default:
 			s.problem("step %d, %s: %s ended as %v: %v", n+1, step.name, run.GetName(), run.GetState(), run.GetError())
@@ -217,8 +217,11 @@ func (s *shop) run(disturbances []disturbance, p plot) *shoplakev1.Run {
 			}
 		})
 	}
-	if p.cancel {
-		on("stage/silver.sales/RUNNING", func() { s.cancel(ctx, name) })
+	switch {
+	case p.cancel == "submitted":
+		s.cancel(ctx, name)
+	case p.cancel != "":
+		on(p.cancel, func() { s.cancel(ctx, name) })
 	}
 	if p.foreign {
 		on("stage/silver.sales/RUNNING", func() { s.commitForeign(ctx) })

@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/shoplake/shoplake/controlplane/runs"
 	"github.com/shoplake/shoplake/e2e/deploy"
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
@@ -185,10 +186,22 @@ func (s *shop) wantDecisions() {
 		if len(entries) == 0 || entries[0].Events.GetEvents()[0].GetSubmitted() == nil {
 			s.problem("the log of run %s does not begin with its submission", run)
 		}
-		seen := map[string]string{}
+		seen, state, cancelled := map[string]string{}, runs.NewState(run), []string(nil)
 		for _, entry := range entries {
 			for _, event := range entry.Events.GetEvents() {
 				stream = append(stream, logged{run, entry.Seq, event})
+				switch {
+				case event.GetCancelRequested() != nil && !state.Publishing && !state.Terminal():
+					cancelled = moments(state)
+					s.tally.count(func(c *tally) { countAll(c.cancelled, cancelled) })
+				case event.GetReopened() != nil && state.Phase == shoplakev1.RunState_RUN_STATE_CANCELLED:
+					s.tally.count(func(c *tally) { countAll(c.resumed, cancelled) })
+				case event.GetReopened() != nil:
+					s.tally.count(func(c *tally) { c.resumed["run failed"]++ })
+				}
+				if err := state.Apply(event); err != nil {
+					s.problem("%v", err)
+				}
 				for key, decided := range decisions(event) {
 					if before, known := seen[key]; known && before != decided {
 						s.problem("the log of run %s decides twice about %s: %s, and at sequence %d %s", run, key, before, entry.Seq, decided)
@@ -198,6 +211,13 @@ func (s *shop) wantDecisions() {
 				if event.GetReopened() != nil {
 					// A new life: what was decided about its end, and about what had not ended well, no longer holds.
 					maps.DeleteFunc(seen, func(key, _ string) bool { return !strings.HasSuffix(key, " commit") && key != "the request" })
+				}
+				if event.GetSuspended() != nil {
+					// What had begun and was not announced is planned again.
+					maps.DeleteFunc(seen, func(key, _ string) bool {
+						stage, about, _ := strings.Cut(key, " ")
+						return seen[stage+" end"] == "" && (about == "plan" || about == "staged" || about == "check")
+					})
 				}
 				if event.GetResumed() != nil {
 					maps.DeleteFunc(seen, func(key, _ string) bool { return strings.HasSuffix(key, " staleness") })
@@ -221,6 +241,19 @@ func (s *shop) wantDecisions() {
 		}
 		highest = l
 	}
+}
+
+// moments are the states of a run and of its stages.
+func moments(s *runs.State) []string {
+	list := []string{"run " + strings.ToLower(strings.TrimPrefix(s.Phase.String(), "RUN_STATE_"))}
+	if s.Suspended {
+		list = []string{"run suspended"}
+	}
+	for _, st := range s.Stages {
+		list = append(list, "stage "+strings.ToLower(strings.TrimPrefix(st.State.String(), "STAGE_STATE_")))
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 func epochOf(e *dispatchv1.RunEvent) uint64 {

@@ -28,8 +28,10 @@ type plot struct {
 	background bool
 	// maintain lets maintenance begin before the run.
 	maintain bool
-	// cancel takes the run back when it has begun, resume lets it go on then; otherwise another one is submitted.
-	cancel, resume bool
+	// cancel takes the run back when something happens, see cancelEvents; empty: never. resume lets it go on then; otherwise
+	// another one is submitted.
+	cancel string
+	resume bool
 	// again is the run to resume.
 	again string
 	// foreign lets another program write into a table that the run is about to write.
@@ -38,7 +40,7 @@ type plot struct {
 
 func (p plot) String() string {
 	var words []string
-	for word, is := range map[string]bool{"dry run": p.dry, "background": p.background, "maintenance": p.maintain, "cancel": p.cancel, "resume": p.resume, "foreign commit": p.foreign} {
+	for word, is := range map[string]bool{"dry run": p.dry, "background": p.background, "maintenance": p.maintain, "cancel at " + p.cancel: p.cancel != "", "resume": p.resume, "foreign commit": p.foreign} {
 		if is {
 			words = append(words, word)
 		}
@@ -58,18 +60,26 @@ func (s *shop) plot(rng *rand.Rand, n int, step step) plot {
 	p := plot{
 		dry:        drawn("append.stage_previewed"),
 		background: drawn("append.suspended", "append.resumed") && n > 0,
-		cancel:     drawn("append.cancel_requested", "append.reopened"),
 		resume:     drawn("append.reopened"),
 		foreign:    drawn("append.stage_reset") && n > 0,
 	}
 	if !p.background {
 		p.maintain = drawn("remove.file") && n > 0
 	}
-	if p.background {
-		p.cancel = false // a run that is cancelled overtakes nobody
+	// A run that is cancelled overtakes nobody.
+	if (drawn("append.cancel_requested", "append.reopened") || n == cancelStep && !step.fails) && !p.background {
+		p.cancel = cancelEvents[(int(s.seed)+max(0, n-cancelStep))%len(cancelEvents)]
+		p.resume = p.resume || n == cancelStep
 	}
 	return p
 }
+
+// cancelStep is the step at which each seed cancels a run and resumes it, each seed at another event.
+const cancelStep = 2
+
+// cancelEvents are when runs are cancelled.
+var cancelEvents = []string{"submitted", "stage/bronze.sales/RUNNING", "stage/bronze.sales/COMMITTING", "stage/silver.sales/RUNNING",
+	"stage/silver.sales/CHECKING", "stage/silver.sales/COMMITTING", "stage/silver.sales/SUCCEEDED", "stage/gold.daily_sales/RUNNING", "stage/gold.daily_sales/COMMITTING"}
 
 // arms tells whether a point of a step is armed, fired or not.
 func (s *shop) arms(step string) bool {

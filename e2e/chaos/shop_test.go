@@ -48,6 +48,7 @@ type shop struct {
 	program  string
 	natsPort string
 	tally    *tally
+	seed     uint64
 	begin    time.Time
 
 	ctx  context.Context // ends when the shop closes
@@ -87,7 +88,7 @@ func (s *shop) path(parts ...string) string {
 // open starts a shop, with fail points armed that the seed draws from rng; none where it is nil.
 func open(t *testing.T, c *tally, seed uint64, rng *rand.Rand) *shop {
 	t.Helper()
-	s := &shop{t: t, landing: t.TempDir(), pipeline: pipelineFolder(t), program: deploy.Program(t), natsPort: deploy.FreePort(t), tally: c, begin: time.Now(),
+	s := &shop{t: t, landing: t.TempDir(), pipeline: pipelineFolder(t), program: deploy.Program(t), natsPort: deploy.FreePort(t), tally: c, seed: seed, begin: time.Now(),
 		gone: map[string]bool{}, happen: map[string]chan struct{}{}, seen: map[string]int{}}
 	var err error
 	if s.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-%d-*", folderPrefix, os.Getpid(), seed)); err != nil {

@@ -45,10 +45,12 @@ type tally struct {
 	disturbances map[string]int
 	runs         map[string]int // by how they ended
 	answers      int            // of readers
+	// cancelled and resumed count the runs that were cancelled, and those that were resumed after that, by what was then under way.
+	cancelled, resumed map[string]int
 }
 
 func newTally() *tally {
-	return &tally{armed: map[shot]int{}, fired: map[shot]int{}, disturbances: map[string]int{}, runs: map[string]int{}}
+	return &tally{armed: map[shot]int{}, fired: map[shot]int{}, disturbances: map[string]int{}, runs: map[string]int{}, cancelled: map[string]int{}, resumed: map[string]int{}}
 }
 
 func (c *tally) count(f func(*tally)) {
@@ -63,6 +65,16 @@ func (c *tally) unfired() []shot {
 	defer c.mu.Unlock()
 	return slices.DeleteFunc(shots(), func(s shot) bool { return c.fired[s] > 0 })
 }
+
+func countAll(counts map[string]int, keys []string) {
+	for _, key := range keys {
+		counts[key]++
+	}
+}
+
+// cancelMoments are the states of a run and of its stages at which runs are cancelled, and resumed then. A run whose end is
+// announced is cancelled no more.
+var cancelMoments = []string{"run queued", "run running", "stage waiting", "stage running", "stage checking", "stage committing", "stage succeeded"}
 
 // print tells all of it: each point with how often an action was armed there and how often it was taken.
 func (c *tally) print(out io.Writer) {
@@ -87,6 +99,10 @@ func (c *tally) print(out io.Writer) {
 		fmt.Fprintf(w, "%s\t%d\n", name, c.runs[name])
 	}
 	fmt.Fprintf(w, "answers to readers\t%d\n", c.answers)
+	fmt.Fprintln(w, "\nAT\tCANCELLED\tTHEN RESUMED")
+	for _, moment := range append(slices.Clone(cancelMoments), "run suspended", "run failed", "stage up_to_date") {
+		fmt.Fprintf(w, "%s\t%d\t%d\n", moment, c.cancelled[moment], c.resumed[moment])
+	}
 	w.Flush()
 }
 
