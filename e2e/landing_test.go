@@ -361,3 +361,29 @@ func (s *shop) forgetLast(tables ...string) {
 		}
 	}
 }
+
+// A column that a contract gives up and takes back is as it was, also of rows whose file is gone and whose data file was written
+// anew meanwhile.
+func TestColumnThatComesBack(t *testing.T) {
+	t.Parallel()
+	folder := inMemory(t, os.DirFS("testdata/tiny"))
+	with := maps.Clone(folder)
+	contract := string(folder["contracts/sales.odcs.yaml"].Data)
+	with["contracts/sales.odcs.yaml"] = &fstest.MapFile{Data: []byte(contract + "      - {name: coupon, logicalType: string}\n")}
+	s := setup(t, with, 1)
+	const header = "sale_id,sale_date,version,amount,coupon\n"
+	s.drop("sales", "gone.csv", header+"a,2026-01-05,1,10,SPRING\n")
+	s.drop("sales", "stays.csv", header+"b,2026-01-05,1,20,SUMMER\n")
+	s.daily()
+	if err := os.Remove(s.path("landing", "sales", "gone.csv")); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []fstest.MapFS{folder, with} {
+		s.activate(p)
+		s.daily()
+	}
+	got := s.lines("SELECT sale_id || ' ' || coupon AS line FROM bronze.sales")
+	if want := []string{"a SPRING", "b SUMMER"}; !slices.Equal(got, want) {
+		t.Errorf("bronze has %q, want %q", got, want)
+	}
+}

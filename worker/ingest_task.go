@@ -93,7 +93,9 @@ func (j *job) carry(ctx context.Context) (*dispatchv1.TaskSucceeded, error) {
 	var files []written
 	succeeded := &dispatchv1.TaskSucceeded{}
 	for _, input := range j.plan.GetInputs() {
-		request := ingest.CarryRequest{To: j.target(input.GetTable()), Dropped: j.task.GetDroppedSourceFiles(), AttemptID: j.id, Engine: j.engine(), ScratchDir: j.scratch}
+		to := j.target(input.GetTable())
+		to.Columns = transform.EngineColumns(input.GetColumns())
+		request := ingest.CarryRequest{To: to, Dropped: j.task.GetDroppedSourceFiles(), AttemptID: j.id, Engine: j.engine(), ScratchDir: j.scratch}
 		for _, f := range input.GetFiles() {
 			request.Files = append(request.Files, f.GetPath())
 		}
@@ -101,7 +103,10 @@ func (j *job) carry(ctx context.Context) (*dispatchv1.TaskSucceeded, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, j.ingested(source, result.Files)...)
+		for _, f := range j.ingested(source, result.Files) {
+			f.columns = input.GetColumns()
+			files = append(files, f)
+		}
 		succeeded.RowsIn += result.RowsOut // rows that leave are not read: the files that they come from are
 	}
 	return j.stage(ctx, files, succeeded)

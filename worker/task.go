@@ -216,6 +216,8 @@ type job struct {
 // written is a Parquet file that an attempt wrote.
 type written struct {
 	table, partition, path string
+	// columns are those of the file where they are not those that the plan has for the table.
+	columns []*dispatchv1.TableColumn
 }
 
 func (j *job) engine() engine.Options {
@@ -260,7 +262,7 @@ func (j *job) stage(ctx context.Context, files []written, succeeded *dispatchv1.
 	defer span.End()
 	var output dispatchv1.TaskOutput
 	for _, f := range files {
-		staged, err := j.w.lake.Describe(ctx, f.path, j.schema(f.table), f.partition)
+		staged, err := j.w.lake.Describe(ctx, f.path, j.schema(f), f.partition)
 		if err != nil {
 			return nil, fmt.Errorf("describe %s: %w", f.path, err)
 		}
@@ -286,14 +288,18 @@ func (j *job) stage(ctx context.Context, files []written, succeeded *dispatchv1.
 	return succeeded, nil
 }
 
-func (j *job) schema(table string) lake.Schema {
+func (j *job) schema(f written) lake.Schema {
 	s := lake.Schema{}
 	for _, out := range j.plan.GetOutputs() {
-		if out.GetTable() != table {
+		if out.GetTable() != f.table {
 			continue
 		}
 		s.Partition = lake.Partition{Transform: lake.Transform(out.GetPartitionTransform()), Column: out.GetPartitionColumn()}
-		for _, c := range out.GetColumns() {
+		columns := out.GetColumns()
+		if f.columns != nil {
+			columns = f.columns
+		}
+		for _, c := range columns {
 			s.Columns = append(s.Columns, lake.Column{ID: int(c.GetFieldId()), Name: c.GetName(), Type: c.GetType(), Required: c.GetRequired()})
 		}
 	}

@@ -185,7 +185,14 @@ func (l *planner) planIngest(ctx context.Context, source *pipeline.Source, bronz
 				return err
 			}
 			pinned := &dispatchv1.PinnedTable{Table: t.table.Name, SnapshotId: t.table.SnapshotID}
-			for _, c := range t.table.Columns {
+			// Rows that stay keep the columns too that the contract has given up.
+			columns := t.table.Columns
+			if whole, err := l.Lake.Table(ctx, t.table.Name); err == nil {
+				columns = whole.Columns
+			} else if !errors.Is(err, lake.ErrNotFound) {
+				return err
+			}
+			for _, c := range columns {
 				pinned.Columns = append(pinned.Columns, &dispatchv1.TableColumn{FieldId: int32(c.ID), Name: c.Name, Type: c.Type, Required: c.Required})
 			}
 			for _, file := range holding {
