@@ -387,3 +387,22 @@ func TestColumnThatComesBack(t *testing.T) {
 		t.Errorf("bronze has %q, want %q", got, want)
 	}
 }
+
+// What a run read before it failed is conserved too, in what another run of other sources publishes.
+func TestRunOfOtherSourcesPublishes(t *testing.T) {
+	t.Parallel()
+	folder := inMemory(t, os.DirFS("testdata/histories"))
+	folder["pipeline.yaml"] = &fstest.MapFile{Data: append(folder["pipeline.yaml"].Data, "  sales:\n    title: Sales\n    select: [\"silver.sale\"]\n  names:\n    title: Names\n    select: [\"silver.name\"]\n"...)}
+	s := setup(t, folder, 1)
+	s.drop("names", "names.csv", "product,title\np0,Zero\n")
+	s.drop("sales", "1.csv", "sale_id,sold_at,version,due_date,customer,product,region,amount\ns1,2026-01-05T10:00:00,1,,an,p0,north,5000\ns2,soon,1,,an,p0,north,5\n")
+	if run, _ := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/sales"}); run.GetState() != shoplakev1.RunState_RUN_STATE_FAILED || run.GetError().GetStage() != "silver.sale" {
+		t.Fatalf("a sale that is too large: the run is %v: %v", run.GetState(), run.GetError())
+	}
+	if run, _ := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/names"}); run.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		t.Fatalf("the other run is %v: %v", run.GetState(), run.GetError())
+	}
+	if lost := s.conservedOf("sales", "names"); lost != "" {
+		t.Error(lost)
+	}
+}

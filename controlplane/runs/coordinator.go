@@ -111,6 +111,11 @@ func (c *Coordinator) lead(ctx context.Context, lease *bus.Lease) error {
 	defer tick.Stop()
 	l.lookAtWorkers(ctx)
 	for {
+		select {
+		case <-lease.Lost(): // before anything that came meanwhile
+			return errors.New("the lease was lost")
+		default:
+		}
 		if err := l.advanceAll(ctx); err != nil {
 			return err
 		}

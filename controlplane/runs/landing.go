@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/shoplake/shoplake/internal/pipeline"
 )
@@ -21,6 +22,16 @@ type landed struct {
 	path     string
 	bytes    int64
 	modified time.Time
+}
+
+// listing is what lies in a source's landing folder.
+type listing struct {
+	// files are complete, in the order of their names, bytewise.
+	files []landed
+	// unsettled are those whose size and time have not rested yet.
+	unsettled []string
+	// unnamed are files and folders whose names are not UTF-8, as far as they can be told.
+	unnamed []string
 }
 
 // Landed is a file in a landing folder.
@@ -36,25 +47,29 @@ func LandingFiles(landing string, source *pipeline.Source) (map[string]Landed, e
 		return nil, err
 	}
 	defer root.Close()
-	files, _, err := landingFiles(root, source.Contract, time.Now(), 0)
+	found, err := listLanding(root, source.Contract, time.Now(), 0)
 	if err != nil {
 		return nil, fmt.Errorf("list the landing folder of %s: %w", source.Name, err)
 	}
 	byPath := map[string]Landed{}
-	for _, f := range files {
+	for _, f := range found.files {
 		byPath[f.path] = Landed{Bytes: f.bytes, Modified: f.modified}
 	}
 	return byPath, nil
 }
 
-// landingFiles lists the files of a source in the order of their names, bytewise, and those whose size and time have not rested yet.
+// listLanding lists the files of a source.
 // Parts of a name that begin with ".", "_" or "~$", and names that end in .tmp or .part, are ignored; links are not followed.
-func landingFiles(root *os.Root, contract *pipeline.Contract, now time.Time, settle time.Duration) (files []landed, unsettled []string, err error) {
-	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+func listLanding(root *os.Root, contract *pipeline.Contract, now time.Time, settle time.Duration) (*listing, error) {
+	l := &listing{}
+	return l, fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if path != "." && ignored(entry.Name()) {
+		if path != "." && (ignored(entry.Name()) || !utf8.ValidString(entry.Name())) {
+			if !ignored(entry.Name()) && (entry.IsDir() || entry.Type().IsRegular()) {
+				l.unnamed = append(l.unnamed, strings.ToValidUTF8(path, "\uFFFD"))
+			}
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
@@ -71,13 +86,12 @@ func landingFiles(root *os.Root, contract *pipeline.Contract, now time.Time, set
 			return err
 		}
 		if now.Sub(info.ModTime()) < settle {
-			unsettled = append(unsettled, path)
+			l.unsettled = append(l.unsettled, path)
 			return nil
 		}
-		files = append(files, landed{path: path, bytes: info.Size(), modified: info.ModTime().UTC().Truncate(time.Microsecond)})
+		l.files = append(l.files, landed{path: path, bytes: info.Size(), modified: info.ModTime().UTC().Truncate(time.Microsecond)})
 		return nil
 	})
-	return files, unsettled, err
 }
 
 func ignored(name string) bool {

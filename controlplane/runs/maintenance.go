@@ -84,7 +84,7 @@ func (l *planner) staleFiles(ctx context.Context, p *pipeline.Pipeline, limits *
 
 // expirable are the snapshots of a table that nobody needs. Needed are, whatever the limits say, the current one and the one
 // that maintenance was planned on (a run that starts at this moment may have pinned it), those that open runs have pinned, those
-// that a published record which is kept names, and those by which the models that read the table find out what changed.
+// that a published record which is kept names, those that a tag or a branch refers to, and those by which the models that read the table find out what changed.
 func (l *planner) expirable(ctx context.Context, p *pipeline.Pipeline, limits *pipeline.Maintenance, f facts, table *lake.Table) ([]int64, error) {
 	history, err := l.Lake.Snapshots(ctx, table.Name)
 	if err != nil {
@@ -93,6 +93,11 @@ func (l *planner) expirable(ctx context.Context, p *pipeline.Pipeline, limits *p
 	needed := map[int64]bool{table.SnapshotID: true, f.snapshots[table.Name]: true}
 	for _, id := range f.openPins[table.Name] {
 		needed[id] = true
+	}
+	for _, s := range history {
+		if s.Referenced {
+			needed[s.ID] = true
+		}
 	}
 	published, err := l.Bus.PublishedHistory(ctx)
 	if err != nil {

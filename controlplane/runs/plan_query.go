@@ -110,7 +110,7 @@ func (l *planner) ingestedFiles(ctx context.Context, table *lake.Table, source s
 		return known, nil
 	}
 	err = l.query(ctx, []viewed{view(table.Name, columnsOf(table), own)},
-		`SELECT path, sha256, size_bytes, modified_at, contract_hash, time_zone FROM ops.ingested
+		`SELECT path, sha256, size_bytes, modified_at, contract_hash, time_zone, ingested_at FROM ops.ingested
 		QUALIFY row_number() OVER (PARTITION BY path ORDER BY ingested_at DESC, run_id DESC) = 1`, nil,
 		func(v []any) error {
 			file := ingested{}
@@ -123,6 +123,9 @@ func (l *planner) ingestedFiles(ctx context.Context, table *lake.Table, source s
 			}
 			if ok {
 				file.modified, ok = v[3].(time.Time)
+			}
+			if ok {
+				file.at, ok = v[6].(time.Time)
 			}
 			file.contract, _ = v[4].(string)
 			file.zone, _ = v[5].(string)

@@ -32,6 +32,8 @@ type ingested struct {
 	sha256   string
 	bytes    int64
 	modified time.Time
+	// at is when it was ingested.
+	at time.Time
 	// contract is the hash of the contract that it was read by, zone the pipeline's time zone then; empty where not known.
 	contract, zone string
 }
@@ -60,10 +62,10 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 		return &planned{reason: "its landing folder does not exist"}, nil
 	}
 	defer root.Close()
-	files, unsettled, err := landingFiles(root, contract, time.Now(), l.Settle)
-	if err == nil && len(unsettled) > 0 && wait(ctx, l.Settle) {
+	landing, err := listLanding(root, contract, time.Now(), l.Settle)
+	if err == nil && len(landing.unsettled) > 0 && wait(ctx, l.Settle) {
 		// Somebody dropped files and started a run at once: those that are complete have rested by now.
-		files, unsettled, err = landingFiles(root, contract, time.Now(), l.Settle)
+		landing, err = listLanding(root, contract, time.Now(), l.Settle)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list the landing folder of %s: %w", source.Name, err)
@@ -72,6 +74,12 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 	if err != nil {
 		return nil, err
 	}
+	// The latest version of a file is that of the latest time: clocks that go back, or differ, must not make an older one of it.
+	for _, file := range known {
+		if next := file.at.Add(time.Microsecond); plan.GetIngestTime().AsTime().Before(next) {
+			plan.IngestTime = timestamppb.New(next)
+		}
+	}
 	found := &planned{}
 	whole := ""
 	if f.submitted.GetFullRefresh() && len(known) > 0 {
@@ -79,7 +87,7 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 	}
 	var read []landed
 	changed, fresh := []string{}, []string{}
-	for _, file := range files {
+	for _, file := range landing.files {
 		old, ok := known[file.path]
 		delete(known, file.path)
 		switch {
@@ -110,10 +118,11 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 		}
 		read = append(read, file)
 	}
-	for _, path := range unsettled {
+	for _, path := range landing.unsettled {
 		delete(known, path) // it is there, whatever it will hold
 	}
-	found.note(source.Name, unsettled, "still being written: they are read by a later run")
+	found.note(source.Name, landing.unsettled, "still being written: they are read by a later run")
+	found.note(source.Name, landing.unnamed, "not read: their names are not UTF-8, rename them")
 	gone := make([]string, 0, len(known))
 	for path := range known {
 		gone = append(gone, path)
@@ -121,7 +130,7 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 	slices.Sort(gone)
 	found.note(source.Name, gone, "gone from landing: their rows are kept")
 	if len(read) == 0 {
-		found.reason = fmt.Sprintf("no new or changed files among %d", len(files))
+		found.reason = fmt.Sprintf("no new or changed files among %d", len(landing.files))
 		return found, nil
 	}
 	found.reason = whole

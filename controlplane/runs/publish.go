@@ -32,19 +32,27 @@ func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, 
 	}
 	built := f.built()
 	// Several stages commit to the tables beside bronze, in an order that the log does not tell: the latest snapshot has it all.
+	// It may have what a run of other sources read that then failed: bronze moves with it, so that no row seems lost. None is half
+	// ingested now, since runs that ingest go one after the other.
+	var raw []string
 	for _, t := range pipeline.OpsTables() {
-		if t.Live {
-			continue
+		if !t.Live {
+			raw = append(raw, t.Name)
 		}
-		current, err := l.Lake.Table(ctx, t.Name)
+	}
+	for _, s := range p.Sources {
+		raw = append(raw, s.Table())
+	}
+	for _, name := range raw {
+		current, err := l.Lake.Table(ctx, name)
 		if errors.Is(err, lake.ErrNotFound) {
 			continue // nothing was ever ingested
 		}
 		if err != nil {
-			return nil, fmt.Errorf("find the snapshot of %s: %w", t.Name, err)
+			return nil, fmt.Errorf("find the snapshot of %s: %w", name, err)
 		}
 		if current.SnapshotID != 0 {
-			built[t.Name] = current.SnapshotID
+			built[name] = current.SnapshotID
 		}
 	}
 	return l.move(ctx, f, func(*dispatchv1.Published) (map[string]int64, string, error) {

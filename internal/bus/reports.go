@@ -63,6 +63,9 @@ func mended(r *dispatchv1.TaskReport) *dispatchv1.TaskReport {
 	for _, failure := range m.GetSucceeded().GetCheckFailures() {
 		texts = append(texts, &failure.Sample)
 	}
+	for i := range m.GetSucceeded().GetNotices() {
+		texts = append(texts, &m.GetSucceeded().Notices[i])
+	}
 	for _, text := range texts {
 		*text = strings.ToValidUTF8(*text, "\uFFFD")
 	}

@@ -269,6 +269,7 @@ func TestReportIsMended(t *testing.T) {
 	failed := started("RUN1", "t1", "A1")
 	failed.Outcome = &dispatchv1.TaskReport_Failed{Failed: &dispatchv1.TaskFailed{Message: "line 1: \xff" + strings.Repeat("é", MaxPayload)}}
 	checked := succeeded("RUN1", "t2", "A2")
+	checked.GetSucceeded().Notices = []string{"M\xe4rz.xlsx could not be read: " + strings.Repeat("x", MaxPayload)}
 	for range 500 {
 		checked.GetSucceeded().CheckFailures = append(checked.GetSucceeded().CheckFailures,
 			&dispatchv1.CheckFailure{Check: "c", Sample: strings.Repeat("x", 10_000)})
@@ -282,7 +283,7 @@ func TestReportIsMended(t *testing.T) {
 		t.Errorf("the message of %d bytes begins with %.20q", len(message), message)
 	}
 	d = receive(t, ctx, reports)
-	if n := len(d.Report.GetSucceeded().GetCheckFailures()); n != 500 || proto.Size(d.Report) > MaxReport {
+	if n := len(d.Report.GetSucceeded().GetCheckFailures()); n != 500 || !strings.HasPrefix(d.Report.GetSucceeded().GetNotices()[0], "M\uFFFDrz.xlsx could not be read") || proto.Size(d.Report) > MaxReport {
 		t.Errorf("%d failures in %d bytes", n, proto.Size(d.Report))
 	}
 }

@@ -25,3 +25,13 @@ func (l *Lake) SetProperty(ctx context.Context, name, key, value string) error {
 	_, err = tx.Commit(ctx)
 	return err
 }
+
+// Refer gives a snapshot a tag or makes it the head of a branch, as another program may.
+func (l *Lake) Refer(ctx context.Context, name, ref string, kind table.RefType, snapshot int64) error {
+	t, err := l.load(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, _, err = l.cat.CommitTable(ctx, t.Identifier(), nil, []table.Update{table.NewSetSnapshotRefUpdate(ref, snapshot, kind, -1, -1, -1)})
+	return err
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/iceberg-go/table"
 	"pgregory.net/rapid"
 
 	"github.com/shoplake/shoplake/internal/lake"
@@ -223,4 +224,30 @@ func TestExpire(t *testing.T) {
 		t.Errorf("changes over a gap: %v", err)
 	}
 	commit(t, l, lake.Commit{Table: orders, Token: "after", Base: ids[3], CheckBase: true, Epoch: 2})
+}
+
+// Snapshots that another program's tags and branches refer to are marked, with those that a branch grew from.
+func TestReferencedSnapshots(t *testing.T) {
+	t.Parallel()
+	l := openLake(t, t.TempDir())
+	const name = "silver.sales"
+	ensure(t, l, name, sales())
+	var ids []int64
+	for range 5 {
+		ids = append(ids, commit(t, l, lake.Commit{Table: name}))
+	}
+	for _, err := range []error{l.Refer(t.Context(), name, "year-end", table.TagRef, ids[3]), l.Refer(t.Context(), name, "trial", table.BranchRef, ids[1])} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	snapshots, err := l.Snapshots(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range snapshots {
+		if want := s.ID != ids[2] && s.ID != ids[4]; s.Referenced != want {
+			t.Errorf("snapshot %d of %v: referenced is %v", s.ID, ids, s.Referenced)
+		}
+	}
 }

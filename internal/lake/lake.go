@@ -102,4 +102,6 @@ type Snapshot struct {
 	Time      time.Time
 	Operation string
 	Summary   map[string]string
+	// Referenced says that a tag or a branch of somebody's needs it.
+	Referenced bool
 }

@@ -343,9 +343,21 @@ func (l *Lake) Snapshots(ctx context.Context, name string) ([]Snapshot, error) {
 func snapshotsOf(t *table.Table) []Snapshot {
 	snapshots := t.Metadata().Snapshots()
 	slices.SortFunc(snapshots, func(a, b table.Snapshot) int { return cmp.Compare(b.SequenceNumber, a.SequenceNumber) })
+	referenced := map[int64]bool{}
+	for name, ref := range t.Metadata().Refs() {
+		switch {
+		case name == table.MainBranch:
+		case ref.SnapshotRefType == table.TagRef:
+			referenced[ref.SnapshotID] = true
+		default:
+			for _, s := range table.AncestorsOf(ref.SnapshotID, t.SnapshotByID) {
+				referenced[s.SnapshotID] = true
+			}
+		}
+	}
 	result := make([]Snapshot, 0, len(snapshots))
 	for _, s := range snapshots {
-		r := Snapshot{ID: s.SnapshotID, Time: time.UnixMilli(s.TimestampMs).UTC()}
+		r := Snapshot{ID: s.SnapshotID, Time: time.UnixMilli(s.TimestampMs).UTC(), Referenced: referenced[s.SnapshotID]}
 		if s.ParentSnapshotID != nil {
 			r.ParentID = *s.ParentSnapshotID
 		}
