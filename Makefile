@@ -57,9 +57,10 @@ fairness: ## How long fresh runs wait behind a backfill: FAIRNESS_RUNS of them, 
 	FAIRNESS_TASKS=$(or $(FAIRNESS_TASKS),1000) FAIRNESS_RUNS=$(or $(FAIRNESS_RUNS),100) go test -count=1 -v -timeout 60m ./e2e -run ThousandTasks
 
 .PHONY: bench
-bench: build ## Rows per second of each stage, beside bare DuckDB on the same files
+bench: build ## Rows per second of each stage, beside bare DuckDB on the same files; what open pages cost, how soon one is there
 	go run ./bench $(BENCH_FLAGS)
 	go test ./controlplane/runs -run NONE -bench Dispatch -benchtime 1x
+	go test ./e2e/page -run 'OpenPages|Year' -v -count 1
 
 .PHONY: histories
 histories: ## Make up histories of changes and hold each against a full refresh: HISTORY_SEEDS of them, from HISTORY_FROM on

@@ -3,7 +3,7 @@ import type { Column } from "../gen/shoplake/v1/common_pb";
 import { type Cell, cell, day, isMoney, label, money, weekday } from "../lib/format";
 import { axisStyle, base, colour, type Option, seriesColours, tip, tooltipStyle } from "../parts/chart";
 import type { Row } from "../parts/ResultTable.svelte";
-import { bySeries, dateColumn, type Line, nameOf } from "./model";
+import { bySeries, dateColumn, largest, type Line, nameOf } from "./model";
 
 /** A number of an axis: round amounts go without cents. */
 const tick = (metric: Column, v: number, currency: string) => (isMoney(metric) ? money(v, metric.unit === "currency" ? currency : metric.unit, true, Number.isInteger(v)) : cell(metric, v, currency, true));
@@ -25,7 +25,7 @@ export interface LineInput {
 export function lineOption(input: LineInput): Option {
   const { columns, lines, before, metric, currency, average } = input;
   const when = dateColumn(columns);
-  const groups = bySeries(columns, lines);
+  const groups = largest(bySeries(columns, lines), metric);
   const several = groups.size > 1;
   const days = when ? [...new Set(lines.map((l) => String(l.row[when.name])))] : lines.map((_, i) => String(i + 1));
   const first = seriesColours()[0];

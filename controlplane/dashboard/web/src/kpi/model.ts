@@ -68,6 +68,17 @@ export function bySeries(columns: Column[], rows: Line[]): Map<string, Line[]> {
   return series;
 }
 
+/** How many lines a chart draws at most: more cannot be told apart. */
+export const mostSeries = 8;
+
+/** The largest series, by what a measure sums up to. */
+export function largest(series: Map<string, Line[]>, metric: Column): Map<string, Line[]> {
+  if (series.size <= mostSeries) return series;
+  const size = (lines: Line[]) => lines.reduce((sum, l) => sum + Math.abs(Number(l.row[metric.name] ?? 0)), 0);
+  const sized = [...series].map(([name, lines]) => ({ name, lines, size: size(lines) }));
+  return new Map(sized.sort((a, b) => b.size - a.size).slice(0, mostSeries).map((s) => [s.name, s.lines]));
+}
+
 /** A card of a number, or of a part with the counts that it comes from. */
 export function headline(columns: Column[]): { shown: Column[]; beside: Column[] } {
   const all = columns.filter(numeric);

@@ -18,15 +18,25 @@ export interface Extra {
   averageRows?: number;
 }
 
-export function ask(kpi: Kpi, view: View, extra: Extra, signal: AbortSignal): Promise<QueryKpiResponse> {
+/** How many rows of a KPI are shown at most; the answer's page token is left where there are more. */
+export const mostRows = 50_000;
+
+export async function ask(kpi: Kpi, view: View, extra: Extra, signal: AbortSignal): Promise<QueryKpiResponse> {
   const parameters = { ...extra.parameters };
   for (const [name, value] of Object.entries(view.filters)) if (value && takes(kpi, name)) parameters[name] = value;
-  return kpis.queryKpi(
-    {
-      name: kpi.name, startDate: view.range.from, endDate: view.range.to, parameters,
-      compareStartDate: view.compare?.from ?? "", compareEndDate: view.compare?.to ?? "",
-      trendPoints: extra.trendPoints ?? 0, averageRows: extra.averageRows ?? 0,
-    },
-    { signal },
-  );
+  const question = {
+    name: kpi.name, startDate: view.range.from, endDate: view.range.to, parameters,
+    compareStartDate: view.compare?.from ?? "", compareEndDate: view.compare?.to ?? "",
+    trendPoints: extra.trendPoints ?? 0, averageRows: extra.averageRows ?? 0,
+  };
+  const answer = await kpis.queryKpi(question, { signal });
+  const set = answer.rowSet;
+  while (set && answer.nextPageToken && set.rows.length < mostRows) {
+    const more = await kpis.queryKpi({ ...question, pageToken: answer.nextPageToken }, { signal });
+    set.rows.push(...(more.rowSet?.rows ?? []));
+    answer.changes.push(...more.changes);
+    answer.averages.push(...more.averages);
+    answer.nextPageToken = more.nextPageToken;
+  }
+  return answer;
 }
