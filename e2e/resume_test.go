@@ -115,6 +115,9 @@ func TestResumeDoesWhatFailed(t *testing.T) {
 	if state := before["gold.daily_sales"].GetState(); state != shoplakev1.StageState_STAGE_STATE_BLOCKED {
 		t.Errorf("gold.daily_sales is %v", state)
 	}
+	if c := run.GetCounts(); c.GetStagesDone() != 1 || c.GetStages() != 3 {
+		t.Errorf("of one stage that was done, one that failed and one that it blocks %d of %d count as done", c.GetStagesDone(), c.GetStages())
+	}
 	if err := os.Rename(hidden, file); err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func runGrid(runs ...*shoplakev1.Run) *grid {
 		"error_class", "error_stage", "error", "notices")}
 	for i, c := range g.columns {
 		switch c.name {
-		case "trigger", "start_time", "end_time", "published_version", "start_date", "end_date", "full_refresh", "pipeline", "trace_id",
+		case "start_time", "end_time", "published_version", "start_date", "end_date", "full_refresh", "pipeline", "trace_id",
 			"error_class", "error_stage", "notices":
 			g.columns[i].only = "json,csv"
 		case "error":

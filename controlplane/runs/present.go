@@ -24,7 +24,7 @@ func (s *State) Run() *shoplakev1.Run {
 	}
 	for _, st := range s.Stages {
 		r.Counts.Stages++
-		if st.Terminal() {
+		if st.Good() {
 			r.Counts.StagesDone++
 		}
 		stage := st.present(s.RunID)
