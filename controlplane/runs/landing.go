@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,7 +30,7 @@ type listing struct {
 	// files are complete, in the order of their names, bytewise.
 	files []landed
 	// unsettled are those whose size and time have not rested yet.
-	unsettled []string
+	unsettled []landed
 	// unnamed are files and folders whose names are not UTF-8, as far as they can be told.
 	unnamed []string
 }
@@ -85,13 +86,34 @@ func listLanding(root *os.Root, contract *pipeline.Contract, now time.Time, sett
 		if err != nil {
 			return err
 		}
+		file := landed{path: path, bytes: info.Size(), modified: info.ModTime().UTC().Truncate(time.Microsecond)}
 		if now.Sub(info.ModTime()) < settle {
-			l.unsettled = append(l.unsettled, path)
+			l.unsettled = append(l.unsettled, file)
 			return nil
 		}
-		l.files = append(l.files, landed{path: path, bytes: info.Size(), modified: info.ModTime().UTC().Truncate(time.Microsecond)})
+		l.files = append(l.files, file)
 		return nil
 	})
+}
+
+// rested takes files whose time lies ahead, by a clock that does, for complete where they are as they were at an earlier look.
+func (l *listing) rested(before *listing, now time.Time) {
+	l.unsettled = slices.DeleteFunc(l.unsettled, func(file landed) bool {
+		rested := file.modified.After(now) && slices.Contains(before.unsettled, file)
+		if rested {
+			l.files = append(l.files, file)
+		}
+		return rested
+	})
+	slices.SortFunc(l.files, func(a, b landed) int { return strings.Compare(a.path, b.path) })
+}
+
+func (l *listing) unsettledPaths() []string {
+	var paths []string
+	for _, file := range l.unsettled {
+		paths = append(paths, file.path)
+	}
+	return paths
 }
 
 func ignored(name string) bool {

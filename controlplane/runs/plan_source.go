@@ -65,7 +65,10 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 	landing, err := listLanding(root, contract, time.Now(), l.Settle)
 	if err == nil && len(landing.unsettled) > 0 && wait(ctx, l.Settle) {
 		// Somebody dropped files and started a run at once: those that are complete have rested by now.
-		landing, err = listLanding(root, contract, time.Now(), l.Settle)
+		before, now := landing, time.Now()
+		if landing, err = listLanding(root, contract, now, l.Settle); err == nil {
+			landing.rested(before, now)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list the landing folder of %s: %w", source.Name, err)
@@ -118,10 +121,10 @@ func (l *planner) staleSource(ctx context.Context, p *pipeline.Pipeline, source 
 		}
 		read = append(read, file)
 	}
-	for _, path := range landing.unsettled {
-		delete(known, path) // it is there, whatever it will hold
+	for _, file := range landing.unsettled {
+		delete(known, file.path) // it is there, whatever it will hold
 	}
-	found.note(source.Name, landing.unsettled, "still being written: they are read by a later run")
+	found.note(source.Name, landing.unsettledPaths(), "still being written: they are read by a later run")
 	found.note(source.Name, landing.unnamed, "not read: their names are not UTF-8, rename them")
 	gone := make([]string, 0, len(known))
 	for path := range known {
