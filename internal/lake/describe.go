@@ -69,6 +69,10 @@ func (l *Lake) describe(ctx context.Context, path string, schema Schema, partiti
 		return Staged{}, err
 	}
 
+	// Its writer does not flush it: what is committed has to outlive a power cut.
+	if err := flush(f); err != nil {
+		return Staged{}, err
+	}
 	staged := Staged{File: File{Path: filepath.Join(l.warehouse, rel), Partition: partition, PartitionedBy: schema.Partition, Rows: stats.rows, Bytes: info.Size()}}
 	b, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentData, staged.Path, iceberg.ParquetFile, values, nil, nil, staged.Rows, staged.Bytes)
 	if err != nil {

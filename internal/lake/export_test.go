@@ -7,6 +7,9 @@ import (
 	"github.com/apache/iceberg-go/table"
 )
 
+// OnFlush lets a test hear of each file that is flushed to the disk, of whatever lake.
+func OnFlush(told func(path string)) { onFlush.Store(&told) }
+
 // Interpose lets a test come between a commit's look at the table and the catalog's compare-and-set: where a coordinator sleeps.
 func (l *Lake) Interpose(between func(table.CatalogIO) table.CatalogIO) {
 	l.commits = between(l.commits)
