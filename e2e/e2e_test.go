@@ -85,7 +85,7 @@ func (s *shop) startWorker() {
 }
 
 // startWorkerAs starts a worker that is configured in another way.
-func (s *shop) startWorkerAs(c worker.Config) {
+func (s *shop) startWorkerAs(c worker.Config) *worker.Worker {
 	s.t.Helper()
 	c.Bus, c.Warehouse, c.Landing, c.ScratchDir, c.Log = bus.Config{Server: s.nats}, s.path("lake"), s.path("landing"), s.path("scratch"), s.log
 	w, err := worker.Start(s.t.Context(), c)
@@ -99,6 +99,7 @@ func (s *shop) startWorkerAs(c worker.Config) {
 			s.t.Error(err)
 		}
 	})
+	return w
 }
 
 // path is a folder or file of the shop.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -267,5 +268,62 @@ func TestOutOfMemoryGetsAWorkerToItself(t *testing.T) {
 	case <-spilled:
 	default:
 		t.Error("nothing was spilled")
+	}
+}
+
+// A worker that is stopped ends what it has begun where there is time for that, and else hands it back at once; it takes no more.
+func TestStoppedWorkerEndsOrHandsBack(t *testing.T) {
+	t.Parallel()
+	for name, grace := range map[string]time.Duration{"ends": time.Minute, "hands back": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setup(t, workload(t, map[string]string{"slow": "slots 1", "then": "slots 1"}, map[string]string{"slow": some(15), "then": some(0)}), 0)
+			// Longer than the test: what the other worker gets was handed back.
+			config := worker.Config{ID: "first", AckWait: 5 * time.Minute, MemoryLimit: 1 << 30}
+			first := s.startWorkerAs(config)
+			s.sell()
+			run, err := s.runs.SubmitRun(t.Context(), &shoplakev1.SubmitRunRequest{Flow: "flows/daily"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.watchUntil(run.GetName(), func(*shoplakev1.WatchRunResponse) bool {
+				return s.stagesOf(run.GetName())["gold.slow"].GetTasksRunning() == 1
+			})
+			stopped := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), grace)
+				defer cancel()
+				stopped <- first.Close(ctx)
+			}()
+			s.await("the worker is stopped, or tells that it is being stopped", func() bool {
+				w := s.workers()["first"]
+				return w == nil || w.GetState() == shoplakev1.WorkerState_WORKER_STATE_DRAINING
+			})
+			config.ID = "second"
+			s.startWorkerAs(config)
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
+			since := time.Now()
+			if ended := s.wait(run.GetName()); ended.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+				t.Fatalf("the run ended as %v: %v", ended.GetState(), ended.GetError())
+			}
+			var by []string
+			stages := s.stagesOf(run.GetName())
+			for _, try := range s.triesOf(stages["gold.slow"]) {
+				by = append(by, try.GetWorker())
+			}
+			want := map[string]string{"ends": "[first]", "hands back": "[first second]"}[name]
+			if fmt.Sprint(by) != want {
+				t.Errorf("gold.slow was tried by %v, want %s", by, want)
+			}
+			for table, stage := range stages {
+				for _, try := range s.triesOf(stage) {
+					if try.GetWorker() == "first" && try.GetStartTime().AsTime().After(since) {
+						t.Errorf("a worker that was stopped began a task of %s", table)
+					}
+				}
+			}
+		})
 	}
 }
