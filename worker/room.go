@@ -15,14 +15,14 @@ type room struct {
 	free  *semaphore.Weighted
 
 	mu sync.Mutex
-	// asking counts those who ask for more than one slot; idle ends the waiting for tasks of slots that would be in their way.
+	// asking counts those who ask for more than one slot. lent is what slots took that wait for tasks: each gives it back.
 	asking int
-	idle   map[int]context.CancelFunc
-	idles  int
+	lent   map[int]func()
+	lends  int
 }
 
 func newRoom(slots int) *room {
-	return &room{slots: slots, free: semaphore.NewWeighted(int64(slots)), idle: map[int]context.CancelFunc{}}
+	return &room{slots: slots, free: semaphore.NewWeighted(int64(slots)), lent: map[int]func(){}}
 }
 
 // share is what a task gets of a worker.
@@ -54,33 +54,36 @@ func (r *room) take(ctx context.Context, s share) (giveBack func(), err error) {
 	return func() { r.free.Release(int64(s.slots)) }, nil
 }
 
-// ask counts those who ask for more than one slot. Slots that are taken and have no task are given back at once.
+// ask counts those who ask for more than one slot. What was lent is given back at once.
 func (r *room) ask(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asking += n; r.asking == 0 {
 		return
 	}
-	for _, end := range r.idle {
-		end()
+	for key, giveBack := range r.lent {
+		giveBack()
+		delete(r.lent, key)
 	}
 }
 
-// wait is a context for a slot that waits for a task: it ends when somebody asks for more than one slot.
-func (r *room) wait(ctx context.Context) (waiting context.Context, done func()) {
-	waiting, cancel := context.WithCancel(ctx)
+// lend is for a slot that was taken and waits for a task: what it took is given back when somebody asks for more than one slot.
+// keep ends that; it is false where it was given back.
+func (r *room) lend(giveBack func()) (keep func() bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asking > 0 {
-		cancel()
+		giveBack()
+		return func() bool { return false }
 	}
-	r.idles++
-	key := r.idles
-	r.idle[key] = cancel
-	return waiting, func() {
-		cancel()
+	r.lends++
+	key := r.lends
+	r.lent[key] = giveBack
+	return func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.idle, key)
+		_, kept := r.lent[key]
+		delete(r.lent, key)
+		return kept
 	}
 }

@@ -33,7 +33,7 @@ import (
 var tracer = otel.Tracer("github.com/shoplake/shoplake/worker")
 
 // do does one task: it reports that it has begun, works, reports the outcome, and only then acknowledges. free gives back the one
-// slot that it comes with.
+// slot that it comes with; nil where it comes without.
 func (w *Worker) do(d *bus.Delivery, free func()) {
 	t := d.Task
 	id := ulid.Make().String()
@@ -57,8 +57,10 @@ func (w *Worker) do(d *bus.Delivery, free func()) {
 	defer stopped()
 	go w.keepAlive(alive, d)
 	share := w.room.shareOf(t, d.Deliveries)
-	if share.slots > 1 {
-		free()
+	if share.slots > 1 || free == nil {
+		if free != nil {
+			free()
+		}
 		var err error
 		if free, err = w.room.take(ctx, share); err != nil { // cancelled, or the worker stops
 			stopped()

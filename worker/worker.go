@@ -284,17 +284,19 @@ func (w *Worker) pull(ctx context.Context, s *slot, tasks source) {
 	for ctx.Err() == nil {
 		s.turned.Store(time.Now().UnixNano())
 		// A task is asked for only when there is room for one.
-		oneTurn, cancel := context.WithTimeout(ctx, turn)
-		free, err := w.room.take(oneTurn, share{slots: 1})
+		waiting, cancel := context.WithTimeout(ctx, turn)
+		free, err := w.room.take(waiting, share{slots: 1})
 		if err != nil {
 			cancel()
 			continue
 		}
-		waiting, done := w.room.wait(oneTurn)
+		keep := w.room.lend(free)
 		d, err := tasks.Next(waiting)
 		over := waiting.Err() != nil
-		done()
 		cancel()
+		if !keep() {
+			free = nil
+		}
 		switch {
 		case err == nil:
 			s.busy.Store(true)
@@ -302,7 +304,9 @@ func (w *Worker) pull(ctx context.Context, s *slot, tasks source) {
 			s.turned.Store(time.Now().UnixNano())
 			s.busy.Store(false)
 		default:
-			free()
+			if free != nil {
+				free()
+			}
 			if over {
 				continue
 			}
