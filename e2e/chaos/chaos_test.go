@@ -59,6 +59,17 @@ func TestChaos(t *testing.T) {
 		for _, s := range c.unfired() {
 			t.Errorf("%v never fired", s)
 		}
+		// As many seeds as there are events cancel at each of them; how far the run is when it hears that is chance.
+		for next := from + n; next < from+n+3*uint64(len(cancelEvents)) && len(c.unmet()) > 0 && !t.Failed(); next += uint64(len(cancelEvents)) {
+			seeds = nil
+			for i := range uint64(len(cancelEvents)) {
+				seeds = append(seeds, next+i)
+			}
+			liveAll(t, c, seeds)
+		}
+		for _, moment := range c.unmet() {
+			t.Errorf("no run was cancelled, and then resumed, at: %s", moment)
+		}
 	}
 	c.print(os.Stdout)
 }

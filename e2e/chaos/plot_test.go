@@ -67,15 +67,15 @@ func (s *shop) plot(rng *rand.Rand, n int, step step) plot {
 		p.maintain = drawn("remove.file") && n > 0
 	}
 	// A run that is cancelled overtakes nobody.
-	if (drawn("append.cancel_requested", "append.reopened") || n == cancelStep && !step.fails) && !p.background {
-		p.cancel = cancelEvents[(int(s.seed)+max(0, n-cancelStep))%len(cancelEvents)]
-		p.resume = p.resume || n == cancelStep
+	if (drawn("append.cancel_requested", "append.reopened") || cancelSteps[n] && !step.fails) && !p.background {
+		p.cancel = cancelEvents[(int(s.seed)+n)%len(cancelEvents)]
+		p.resume = p.resume || cancelSteps[n]
 	}
 	return p
 }
 
-// cancelStep is the step at which each seed cancels a run and resumes it, each seed at another event.
-const cancelStep = 2
+// cancelSteps are those at which each seed cancels a run and resumes it, each seed at other events.
+var cancelSteps = map[int]bool{2: true, 4: true}
 
 // cancelEvents are when runs are cancelled.
 var cancelEvents = []string{"submitted", "stage/bronze.sales/RUNNING", "stage/bronze.sales/COMMITTING", "stage/silver.sales/RUNNING",

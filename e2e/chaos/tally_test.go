@@ -76,6 +76,13 @@ func countAll(counts map[string]int, keys []string) {
 // announced is cancelled no more.
 var cancelMoments = []string{"run queued", "run running", "stage waiting", "stage running", "stage checking", "stage committing", "stage succeeded"}
 
+// unmet are the moments at which no run was cancelled, or none that was cancelled there was resumed.
+func (c *tally) unmet() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(cancelMoments), func(m string) bool { return c.cancelled[m] > 0 && c.resumed[m] > 0 })
+}
+
 // print tells all of it: each point with how often an action was armed there and how often it was taken.
 func (c *tally) print(out io.Writer) {
 	c.mu.Lock()
