@@ -15,6 +15,7 @@ import (
 
 	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/input"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -190,6 +191,17 @@ func TestControls(t *testing.T) {
 		b.until(`document.querySelector('[data-panel="tills"] [role=alert]')?.innerText.includes("could not be loaded") ?? false`)
 		b.until(`document.querySelector('[data-panel="tills"] [role=alert]').innerText.includes("tills")`)
 		b.forgive() // the answer of the one that fails
+	})
+	step("what is loading has its place", func(t *testing.T) {
+		const count = `window.skeletons = 0; new MutationObserver(() => skeletons += document.querySelectorAll(".skeleton").length).observe(document, {childList: true, subtree: true})`
+		if _, err := chromedp.Call(b.ctx, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: count}); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/", "/quality", "/pipeline", "/tables"} {
+			b.see(view{path: path})
+			b.until(`skeletons > 0`)
+		}
+		b.forgive()
 	})
 	step("days without data say so", func(t *testing.T) {
 		b.open("/?from=2020-01-01&to=2020-01-05")

@@ -21,7 +21,7 @@ func TestScreenshots(t *testing.T) {
 	if folder == "" {
 		t.Skip("make screenshots takes pictures")
 	}
-	s := open(t, sample.Config{Start: day(1, 1), Days: 180, Orders: 18000, Events: 60000, Products: 300, Seed: 1, Dirt: 0.006})
+	s := open(t, sample.Config{Start: day(1, 1), Days: 180, Orders: 18000, Events: 60000, Products: 300, Seed: 1, Dirt: 0.006}, scheduled)
 	s.work()
 	latest := s.history()
 	b := chromium(t, s.address)

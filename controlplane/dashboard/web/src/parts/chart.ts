@@ -71,9 +71,16 @@ export async function savePicture(name: string, title: string, option: Option, w
     ...option,
     animation: false,
     backgroundColor: colour("sheet"),
-    title: { text: title, left: 12, top: 8, textStyle: { fontSize: 15, color: colour("text") } },
     dataZoom: undefined,
   });
-  save(name, chart.getDataURL({ type: "png", pixelRatio: 2, backgroundColor: colour("sheet") }));
+  const picture = chart.renderToCanvas({ pixelRatio: 2, backgroundColor: colour("sheet") });
+  const pen = picture.getContext("2d");
+  if (pen) {
+    pen.setTransform(2, 0, 0, 2, 0, 0);
+    pen.fillStyle = colour("text");
+    pen.font = `600 15px ${getComputedStyle(document.body).fontFamily}`;
+    pen.fillText(title, 14, 26);
+  }
+  save(name, picture.toDataURL("image/png"));
   chart.dispose();
 }
