@@ -144,6 +144,10 @@ func demoRun(cmd *cobra.Command, dirs folders, h *house) (err error) {
 	if err := demoResults(ctx, c, out, f); err != nil {
 		return err
 	}
+	made, err := sample.ReadManifest(dirs.data)
+	if err != nil {
+		return err
+	}
 	suffix := ""
 	if address != client.DefaultAddress {
 		suffix = " --server " + address
@@ -154,11 +158,11 @@ Where to look next, from another terminal:
   shoplake runs get %[2]s%[1]s
   shoplake quarantine summary orders%[1]s
   shoplake sql "select status, count(*) as lines from silver.orders group by status"%[1]s
-  shoplake generate --out %[3]s --start-date 2026-04-01 --days 1 --orders 220 --events 2200 && shoplake run daily --wait%[1]s
+  shoplake generate --out %[3]s --start-date %[5]s --days 1 --orders 220 --events 2200 && shoplake run daily --wait%[1]s
   grpcurl -plaintext %[4]s list
 
 The dashboard: http://%[4]s
-`, suffix, id(run.GetName()), dirs.data, address)
+`, suffix, id(run.GetName()), dirs.data, address, made.NextDay())
 	return nil
 }
 

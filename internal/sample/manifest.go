@@ -36,6 +36,17 @@ type ManifestRun struct {
 	Dirt     float64 `json:"dirt"`
 }
 
+// NextDay is the day after the last that there is, YYYY-MM-DD; empty where there is none.
+func (m *Manifest) NextDay() string {
+	next := ""
+	for _, r := range m.Runs {
+		if start, err := time.Parse(time.DateOnly, r.Start); err == nil {
+			next = max(next, start.AddDate(0, 0, r.Days).Format(time.DateOnly))
+		}
+	}
+	return next
+}
+
 // SourceManifest sums up a source.
 type SourceManifest struct {
 	// Rows counts records, Bad those of them that break a rule; the others belong into bronze.
