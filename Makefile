@@ -57,9 +57,22 @@ fairness: ## How long fresh runs wait behind a backfill: FAIRNESS_RUNS of them, 
 	FAIRNESS_TASKS=$(or $(FAIRNESS_TASKS),1000) FAIRNESS_RUNS=$(or $(FAIRNESS_RUNS),100) go test -count=1 -v -timeout 60m ./e2e -run ThousandTasks
 
 .PHONY: bench
-bench: build ## Rows per second of each stage, beside bare DuckDB on the same files; what open pages cost, how soon one is there
+bench: benchflow benchdispatch benchhandoff benchpage ## Measure all four below; promised: %ofbare >= 25, p99-ms of hand-off < 20 on an idle machine
+
+.PHONY: benchflow
+benchflow: build ## Rows per second of each stage, beside bare DuckDB on the same files
 	go run ./bench $(BENCH_FLAGS)
+
+.PHONY: benchdispatch
+benchdispatch: ## Empty tasks per second, beside bare JetStream
 	go test ./controlplane/runs -run NONE -bench Dispatch -benchtime 1x
+
+.PHONY: benchhandoff
+benchhandoff: ## Time from a stage's commit to the first task of the stage that waited for it
+	go test ./e2e -run NONE -bench Handoff -benchtime 10x
+
+.PHONY: benchpage
+benchpage: ## What open pages cost, how soon one is there (needs a Chromium)
 	go test ./e2e/page -run 'OpenPages|Year' -v -count 1
 
 .PHONY: histories
