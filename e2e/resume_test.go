@@ -225,7 +225,7 @@ func TestCancelAndResumeAfterEachEvent(t *testing.T) {
 		}
 	}
 	// A worker gives a task back after its result is in the log.
-	s.await("that no task is left", func() bool {
+	s.await("no task is left", func() bool {
 		health, err := s.health.GetHealth(t.Context(), &shoplakev1.GetHealthRequest{})
 		if err != nil {
 			t.Fatal(err)
