@@ -87,7 +87,9 @@ func (l *leader) job(s *State, a Action) func(context.Context) ([]*dispatchv1.Ru
 	if a.Kind == Start && s.Dry() {
 		f.beside = l.underWay()
 	}
-	f.openPins = l.pins()
+	if a.Kind == Plan || a.Kind == CommitStage { // not for each of a hundred thousand tasks
+		f.openPins = l.pins()
+	}
 	var release *dispatchv1.Task
 	var pool string
 	if a.Kind == Release {
