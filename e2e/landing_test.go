@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -55,6 +56,37 @@ func (s *shop) runUntil(table string, state shoplakev1.StageState, do func()) (*
 	return run, stages
 }
 
+// keepWriting has a program append to a landing file all the time: blank lines, which are no rows. It stops when told, or when
+// the test ends.
+func (s *shop) keepWriting(source, name string) (stop func()) {
+	s.t.Helper()
+	file, err := os.OpenFile(s.path("landing", source, name), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		defer file.Close()
+		for ctx.Err() == nil {
+			if _, err := file.WriteString("\n"); err != nil {
+				s.t.Errorf("write on %s: %v", name, err)
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
+	stop = func() {
+		cancel()
+		writing.Wait()
+	}
+	s.t.Cleanup(stop)
+	return stop
+}
+
 // A file that is another by the time it is read was perhaps not complete: its reading is planned again. So it is when it went away.
 func TestFilesThatChangeBetweenPlanningAndReading(t *testing.T) {
 	t.Parallel()
@@ -62,12 +94,9 @@ func TestFilesThatChangeBetweenPlanningAndReading(t *testing.T) {
 		change         func(s *shop, path string)
 		sales, revenue string
 	}{
-		"written on": {func(s *shop, path string) { // more is to come: by a clock that is ahead it never rests while we look
-			s.drop("sales", "b.csv", salesHeader+"b,2026-01-06,1,10\nc,2026-01-06,1,1")
-			later := time.Now().Add(time.Hour)
-			if err := os.Chtimes(path, later, later); err != nil {
-				s.t.Fatal(err)
-			}
+		"written on": {func(s *shop, _ string) {
+			s.drop("sales", "b.csv", salesHeader+"b,2026-01-06,1,10\nc,2026-01-06,1,1\n")
+			s.keepWriting("sales", "b.csv")
 		}, "1", "1.0000"},
 		"replaced": {func(s *shop, path string) {
 			s.drop("sales", ".b", salesHeader+"b,2026-01-06,1,20\n")
