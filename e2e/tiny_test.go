@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
