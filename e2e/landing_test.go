@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/shoplake/shoplake/controlplane"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/lake"
 	"github.com/shoplake/shoplake/internal/sample"
@@ -54,6 +56,12 @@ func (s *shop) runUntil(table string, state shoplakev1.StageState, do func()) (*
 		s.t.Fatalf("%s was never %v", table, state)
 	}
 	return run, stages
+}
+
+// setupPatient is setup with a control plane that lets files rest for as long as the program does by default.
+func setupPatient(t *testing.T, pipeline fs.FS, workers int) *shop {
+	t.Helper()
+	return setupWith(t, pipeline, workers, func(c *controlplane.Config) { c.Settle = controlplane.Settle })
 }
 
 // keepWriting has a program append to a landing file all the time: blank lines, which are no rows. It stops when told, or when
@@ -112,7 +120,7 @@ func TestFilesThatChangeBetweenPlanningAndReading(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := setup(t, os.DirFS("testdata/tiny"), 0)
+			s := setupPatient(t, os.DirFS("testdata/tiny"), 0)
 			s.drop("sales", "a.csv", salesHeader+"a,2026-01-05,1,1\n")
 			s.drop("sales", "b.csv", salesHeader+"b,2026-01-06,1,10\n")
 			run, _ := s.runUntil("bronze.sales", shoplakev1.StageState_STAGE_STATE_RUNNING, func() {

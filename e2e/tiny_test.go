@@ -85,7 +85,7 @@ func TestFileBecomesKPI(t *testing.T) {
 
 func TestFilesThatAreBeingWrittenWait(t *testing.T) {
 	t.Parallel()
-	s := setup(t, os.DirFS("testdata/tiny"), 1)
+	s := setupPatient(t, os.DirFS("testdata/tiny"), 1)
 	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,1,1\n")
 	s.daily()
 	s.drop("sales", "a.csv", "sale_id,sale_date,version,amount\na,2026-01-05,2,2\n")
