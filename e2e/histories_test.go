@@ -22,7 +22,7 @@ import (
 // everything at once. HISTORY="new:1 run:2 ..." plays one history again, with HISTORY_FROM as its seed.
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	from, count := uint64(number(t, "HISTORY_FROM", 1)), number(t, "HISTORY_SEEDS", 20)
+	from, count := uint64(number(t, "HISTORY_FROM", 1)), number(t, "HISTORY_SEEDS", 8)
 	if text := os.Getenv("HISTORY"); text != "" {
 		var list []step
 		for _, word := range strings.Fields(text) {
