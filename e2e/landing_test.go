@@ -443,3 +443,23 @@ func TestRunOfOtherSourcesPublishes(t *testing.T) {
 		t.Error(lost)
 	}
 }
+
+// A run that reads no files may be beside one that is half-way in reading some: what that wrote stays unseen.
+func TestRunWithoutSourcesPublishesItsTablesAlone(t *testing.T) {
+	t.Parallel()
+	s := setup(t, tinyWith(t, map[string]string{
+		"gold/calendar.sql": "-- description: Days.\nSELECT CAST(moment AS DATE) AS day FROM range(DATE '2026-01-01', DATE '2026-02-01', INTERVAL 1 DAY) AS moments(moment)\n",
+		"pipeline.yaml":     "name: tiny\ntime_zone: UTC\ncurrency: EUR\nflows:\n  daily:\n    select: [\"*\"]\n  calendar:\n    select: [gold.calendar]\n",
+	}), 1)
+	s.drop("sales", "01.csv", salesHeader+"a,2026-01-05,1,10\nb,2026-01-05,1,minus\n")
+	before, _ := s.daily()
+	want := s.contents()
+	s.forgetLast("bronze.sales", "ops.ingested") // as between the commit of quarantine and that of bronze
+	run, _ := s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/calendar", FullRefresh: true})
+	if run.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED || run.GetPublishedVersion() == before.GetPublishedVersion() {
+		t.Fatalf("the run of the calendar ended as %v: %v, and published version %d", run.GetState(), run.GetError(), run.GetPublishedVersion())
+	}
+	if diff := cmp.Diff(want, s.contents()); diff != "" {
+		t.Errorf("before (-) and after (+) a run that reads no file:\n%s", diff)
+	}
+}

@@ -33,15 +33,18 @@ func (l *leader) publish(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, 
 	built := f.built()
 	// Several stages commit to the tables beside bronze, in an order that the log does not tell: the latest snapshot has it all.
 	// It may have what a run of other sources read that then failed: bronze moves with it, so that no row seems lost. None is half
-	// ingested now, since runs that ingest go one after the other.
+	// ingested now, since runs that ingest go one after the other; a run that ingests nothing may be beside one that is half-way,
+	// and leaves all of this alone.
 	var raw []string
-	for _, t := range pipeline.OpsTables() {
-		if !t.Live {
-			raw = append(raw, t.Name)
+	if tableSet(f.stages)[opsTables] {
+		for _, t := range pipeline.OpsTables() {
+			if !t.Live {
+				raw = append(raw, t.Name)
+			}
 		}
-	}
-	for _, s := range p.Sources {
-		raw = append(raw, s.Table())
+		for _, s := range p.Sources {
+			raw = append(raw, s.Table())
+		}
 	}
 	for _, name := range raw {
 		current, err := l.Lake.Table(ctx, name)
