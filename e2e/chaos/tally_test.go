@@ -129,7 +129,7 @@ func blocksOf(all []shot) [][]shot {
 // often holds the steps that every run does several times.
 var often = map[string]bool{"write.object": true, "release.task": true, "report.started": true, "report.succeeded": true, "write.parquet": true,
 	"ack.task": true, "ack.report": true, "commit.catalog": true, "commit.table": true, "lease.renew": true, "append.task": true,
-	"append.stage_planned": true, "append.stage_committing": true, "append.stage_committed": true}
+	"append.stage_planned": true, "append.stage_committing": true, "append.stage_committed": true, "keep.checkpoint": true}
 
 // pointStep is the step that a point lies before or after.
 func pointStep(point string) string { return point[:strings.LastIndexByte(point, '.')] }

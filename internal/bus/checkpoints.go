@@ -5,20 +5,24 @@ import (
 	"errors"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // PutCheckpoint keeps the folded state of a run, of any size, in place of a former one. What fits into a message is one: written
 // whole or not at all, and read by one request. The few that are larger lie in an object store, and their key has no value.
 func (b *Bus) PutCheckpoint(ctx context.Context, runID string, data []byte) error {
 	what := "keep the checkpoint of run " + runID
-	if len(data) > MaxMessage {
-		if err := b.putObject(ctx, what, checkpointStore, runID, data); err != nil {
-			return err
+	return failpoint.Around(ctx, failpoint.KeepCheckpoint, func() error {
+		if len(data) > MaxMessage {
+			if err := b.putObject(ctx, what, checkpointStore, runID, data); err != nil {
+				return err
+			}
+			data = nil
 		}
-		data = nil
-	}
-	_, err := b.put(ctx, what, checkpointBucket, runID, data)
-	return err
+		_, err := b.put(ctx, what, checkpointBucket, runID, data)
+		return err
+	})
 }
 
 // Checkpoint reads the checkpoint of a run; ErrNotFound where there is none. It may be older than the one put last by

@@ -192,11 +192,13 @@ func (b *Bus) PublishCancel(ctx context.Context, c Cancelled) error {
 	if err := token("run id", c.RunID); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return b.request(ctx, what, func(ctx context.Context) error {
-		if err := b.nc.Publish(cancelSubject+lifeOf(c.RunID, c.Life), []byte(c.Stage)); err != nil {
-			return err
-		}
-		return b.nc.FlushWithContext(ctx)
+	return failpoint.Around(ctx, failpoint.TellCancel, func() error {
+		return b.request(ctx, what, func(ctx context.Context) error {
+			if err := b.nc.Publish(cancelSubject+lifeOf(c.RunID, c.Life), []byte(c.Stage)); err != nil {
+				return err
+			}
+			return b.nc.FlushWithContext(ctx)
+		})
 	})
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/shoplake/shoplake/internal/failpoint"
 )
 
 // RunIndex tells runs apart by names alone, so that nobody has to read the logs of those that have ended. It is never wrong in
@@ -80,7 +82,9 @@ func (i *RunIndex) Open() []string {
 
 // MarkEnded notes that a run has ended, after so many messages of its log.
 func (b *Bus) MarkEnded(ctx context.Context, runID string, messages uint64) error {
-	return b.mark(ctx, "note that run "+runID+" has ended", runID, endedMark, messages)
+	return failpoint.Around(ctx, failpoint.MarkEnded, func() error {
+		return b.mark(ctx, "note that run "+runID+" has ended", runID, endedMark, messages)
+	})
 }
 
 // MarkArchived notes that the lake's history of runs has a run as it was after so many messages of its log.

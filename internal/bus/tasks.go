@@ -262,8 +262,10 @@ func (b *Bus) PurgeTasks(ctx context.Context, runID string, life uint32) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return b.request(ctx, what, func(ctx context.Context) error {
-		return s.Purge(ctx, jetstream.WithPurgeSubject(taskSubject+"*."+lifeOf(runID, life)))
+	return failpoint.Around(ctx, failpoint.PurgeTasks, func() error {
+		return b.request(ctx, what, func(ctx context.Context) error {
+			return s.Purge(ctx, jetstream.WithPurgeSubject(taskSubject+"*."+lifeOf(runID, life)))
+		})
 	})
 }
 

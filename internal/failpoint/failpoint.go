@@ -49,6 +49,13 @@ const (
 	// RemoveFile removes a file that no metadata names any more.
 	RemoveFile    Step = "remove.file"
 	MovePublished Step = "move.published"
+	// KeepCheckpoint writes down what a run's log folds to.
+	KeepCheckpoint Step = "keep.checkpoint"
+	// PurgeTasks takes the waiting tasks of a run that was cancelled, or failed, out of the queue; TellCancel tells workers of it.
+	PurgeTasks Step = "purge.tasks"
+	TellCancel Step = "tell.cancel"
+	// MarkEnded notes that a run has ended, and nobody has to read its log any more.
+	MarkEnded Step = "mark.ended"
 )
 
 // Append is the step that appends an event of a kind to a run's log; kind is the name of the event's field in RunEvent.
@@ -61,7 +68,8 @@ var appended = []string{"submitted", "started", "stage_planned", "stage_up_to_da
 // Points are the names of all points.
 func Points() []string {
 	steps := []Step{TakeLease, RenewLease, ClaimRequest, CreateTable, WriteObject, ReleaseTask, ReportStarted, WriteParquet, ReportSucceeded,
-		ReportFailed, AckTask, AckReport, FenceTable, CommitCatalog, CommitTable, RemoveFile, MovePublished}
+		ReportFailed, AckTask, AckReport, FenceTable, CommitCatalog, CommitTable, RemoveFile, MovePublished, KeepCheckpoint, PurgeTasks,
+		TellCancel, MarkEnded}
 	for _, kind := range appended {
 		steps = append(steps, Append(kind))
 	}
