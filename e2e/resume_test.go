@@ -267,8 +267,10 @@ func TestBulkCancelAndResume(t *testing.T) {
 	if answer, err := s.runs.CancelRuns(t.Context(), &shoplakev1.CancelRunsRequest{Filter: filter}); err != nil || len(answer.GetRuns())+len(answer.GetRefused()) != 0 {
 		t.Errorf("cancelled again are %v, %v", answer, err)
 	}
-	if _, err := s.runs.ResumeRuns(t.Context(), &shoplakev1.ResumeRunsRequest{}); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("all runs are resumed without a filter: %v", err)
+	for _, filter := range []string{"", " ", "state = CANCELED"} {
+		if _, err := s.runs.ResumeRuns(t.Context(), &shoplakev1.ResumeRunsRequest{Filter: filter}); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("the filter %q says nothing, and is answered by %v", filter, err)
+		}
 	}
 
 	s.startWorker()

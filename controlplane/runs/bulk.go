@@ -44,6 +44,9 @@ func (p picked) refused(err error) *shoplakev1.RefusedRun {
 
 // pick lists the runs that a filter picks and that are concerned, the newest first. object says why one can't be done.
 func (h *Handler) pick(ctx context.Context, filter string, concerned func(*State) bool, object func(*State) error) ([]picked, error) {
+	if strings.TrimSpace(filter) == "" {
+		return nil, fmt.Errorf("%w: it is empty, which would pick every run: say which, as in state = FAILED", ErrFilter)
+	}
 	match, err := parseFilter(filter)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,9 @@ package runs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +20,21 @@ var (
 )
 
 var comparison = regexp.MustCompile(`^\s*(state|flow|trigger|dry_run)\s*(=|!=)\s*("([^"]*)"|[A-Za-z0-9_/.-]+)\s*$`)
+
+// filterValues are the values that a field can have; any where it is not named here.
+var filterValues = map[string][]string{
+	"state":   words(shoplakev1.RunState_name, "RUN_STATE_"),
+	"trigger": words(shoplakev1.Trigger_name, "TRIGGER_"),
+	"dry_run": {"true", "false"},
+}
+
+// words are the names of an enum, in order, without their prefix and without that of zero.
+func words(names map[int32]string, prefix string) (list []string) {
+	for _, n := range slices.Sorted(maps.Keys(names))[1:] {
+		list = append(list, strings.TrimPrefix(names[n], prefix))
+	}
+	return list
+}
 
 // parseFilter reads the part of AIP-160 that runs need: comparisons of state, flow, trigger and dry_run, joined by AND. Dry runs
 // are left out where the filter does not speak of them.
@@ -34,9 +51,13 @@ func parseFilter(filter string) (func(*shoplakev1.Run) bool, error) {
 			return nil, fmt.Errorf(`%w: %q: write comparisons like state = FAILED AND flow = "flows/daily"`, ErrFilter, term)
 		}
 		asked = asked || m[1] == "dry_run"
-		field, equal, want := m[1], m[2] == "=", m[3]
-		if strings.HasPrefix(want, `"`) {
-			want = m[4]
+		field, equal, value := m[1], m[2] == "=", m[3]
+		if strings.HasPrefix(value, `"`) {
+			value = m[4]
+		}
+		want, err := wanted(field, value)
+		if err != nil {
+			return nil, err
 		}
 		tests = append(tests, func(r *shoplakev1.Run) bool { return (valueOf(r, field) == want) == equal })
 	}
@@ -51,6 +72,20 @@ func parseFilter(filter string) (func(*shoplakev1.Run) bool, error) {
 		}
 		return true
 	}, nil
+}
+
+// wanted is a value of a filter as runs have it. One that no run ever has is an error: else a word that is misspelt would pick
+// nothing, or with != everything, and nobody would be told.
+func wanted(field, value string) (string, error) {
+	if field == "flow" {
+		return "flows/" + strings.TrimPrefix(value, "flows/"), nil
+	}
+	for _, v := range filterValues[field] {
+		if strings.EqualFold(v, value) {
+			return v, nil
+		}
+	}
+	return "", fmt.Errorf("%w: %s is never %q, but one of %s", ErrFilter, field, value, strings.Join(filterValues[field], ", "))
 }
 
 func valueOf(r *shoplakev1.Run, field string) string {

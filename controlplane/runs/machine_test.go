@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -81,6 +82,7 @@ func TestFilter(t *testing.T) {
 	run := &shoplakev1.Run{State: shoplakev1.RunState_RUN_STATE_FAILED, Flow: "flows/daily", Trigger: shoplakev1.Trigger_TRIGGER_MANUAL}
 	for filter, want := range map[string]bool{
 		"": true, "state = FAILED": true, "state != FAILED": false, `flow = "flows/daily" AND state = FAILED`: true, `flow="flows/weekly"`: false, "trigger = MANUAL": true,
+		"flow = daily": true, `flow != "daily"`: false, "state = failed": true, "dry_run = true": false, "dry_run != true": true,
 	} {
 		match, err := parseFilter(filter)
 		if err != nil {
@@ -89,9 +91,14 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%s matches: %v, want %v", filter, !want, want)
 		}
 	}
-	for _, filter := range []string{"status = x", "state FAILED", "state = FAILED OR flow = x", "'; DROP TABLE"} {
-		if _, err := parseFilter(filter); err == nil {
-			t.Errorf("%q was taken", filter)
+	for _, filter := range []string{"status = x", "state FAILED", "state = FAILED OR flow = x", "'; DROP TABLE",
+		"state = FAILD", "trigger != TIMER", "dry_run = yes", "state = UNSPECIFIED", "state = FAILED and flow = daily"} {
+		if _, err := parseFilter(filter); !errors.Is(err, ErrFilter) {
+			t.Errorf("%q was taken: %v", filter, err)
 		}
+	}
+	const want = `filter cannot be read: state is never "FAILD", but one of QUEUED, RUNNING, CANCELLING, SUCCEEDED, FAILED, CANCELLED`
+	if _, err := parseFilter("state = FAILD"); err == nil || err.Error() != want {
+		t.Errorf("it is refused by %v, want %s", err, want)
 	}
 }
