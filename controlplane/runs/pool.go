@@ -3,13 +3,13 @@ package runs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
-	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/bus"
 )
 
@@ -63,7 +63,7 @@ func (l *leader) lookAtWorkers(ctx context.Context) {
 	}
 	l.countSlots(workers)
 	if err := l.stopLeftovers(ctx, workers); err != nil {
-		l.Log.WarnContext(ctx, "tasks of a stage that failed may still be done, in vain; trying again", "error", err)
+		l.Log.WarnContext(ctx, "tasks that nobody waits for may still be done; trying again", "error", err)
 	}
 }
 
@@ -82,20 +82,19 @@ func (l *leader) countSlots(workers []*dispatchv1.WorkerStatus) {
 	l.countLoad()
 }
 
-// stopLeftovers stops the tasks that workers still do for stages that have failed: nobody waits for them, and other stages of the
-// run may wait for their slots. A worker that was not reached is told again.
+// stopLeftovers stops the tasks that workers still do for runs and stages that have ended: nobody waits for them, and others may wait
+// for their slots. A worker that was not reached when they were cancelled is told here, until it has heard.
 func (l *leader) stopLeftovers(ctx context.Context, workers []*dispatchv1.WorkerStatus) error {
 	told := map[bus.Cancelled]bool{}
 	for _, w := range workers {
 		for _, name := range w.GetTasks() {
 			runID, rest, _ := strings.Cut(strings.TrimPrefix(name, "runs/"), "/stages/")
 			table, _, _ := strings.Cut(rest, "/tasks/")
-			r := l.runs[runID]
-			if r == nil {
-				continue
+			c, err := l.leftover(ctx, runID, table)
+			if err != nil {
+				return err
 			}
-			c := bus.Cancelled{RunID: runID, Life: r.state.Life, Stage: table}
-			if st := r.state.Stage(table); st == nil || st.State != shoplakev1.StageState_STAGE_STATE_FAILED || told[c] {
+			if c.RunID == "" || told[c] {
 				continue
 			}
 			if err := l.Bus.PublishCancel(ctx, c); err != nil {
@@ -105,4 +104,24 @@ func (l *leader) stopLeftovers(ctx context.Context, workers []*dispatchv1.Worker
 		}
 	}
 	return nil
+}
+
+// leftover is what is to be cancelled where nobody waits for the tasks of a run's stage; nothing where somebody does.
+func (l *leader) leftover(ctx context.Context, runID, table string) (c bus.Cancelled, err error) {
+	look := func(s *State) error {
+		switch st := s.Stage(table); {
+		case s.Terminal():
+			c = bus.Cancelled{RunID: runID, Life: s.Life}
+		case st != nil && st.Terminal():
+			c = bus.Cancelled{RunID: runID, Life: s.Life, Stage: table}
+		}
+		return nil
+	}
+	if r := l.runs[runID]; r != nil {
+		return c, look(r.state)
+	}
+	if err = l.log.View(ctx, runID, look); errors.Is(err, ErrNotFound) {
+		err = nil // another one's: its log was lost
+	}
+	return c, err
 }
