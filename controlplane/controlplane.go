@@ -165,7 +165,7 @@ func Start(ctx context.Context, c Config) (_ *ControlPlane, err error) {
 		Pool: c.Pool, Engine: options, Retention: c.Retention, OnEnded: onEnded, Log: c.Log,
 	})
 	if c.Channels != nil && len(c.Channels.Names()) > 0 {
-		cp.notifier = &alert.Notifier{Runs: ended, Store: told{cp.bus}, Sender: c.Channels, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), Log: c.Log}
+		cp.notifier = alert.New(alert.Config{Runs: ended, Store: told{cp.bus}, Sender: c.Channels, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), Log: c.Log})
 	}
 	if c.Schedules {
 		cp.scheduler = cp.schedule(c, store)
@@ -272,11 +272,11 @@ func (cp *ControlPlane) schedule(c Config, store *pipelinestore.Store) *schedule
 			}
 			return index.Open(), nil
 		},
-		OnLate: func(ctx context.Context, f *flows.Flow, nominal time.Time, why string) error {
+		OnLate: func(f *flows.Flow, nominal time.Time, why string) error {
 			if cp.notifier == nil {
 				return nil
 			}
-			return cp.notifier.Late(ctx, f.Name, nominal, why, f.Notify)
+			return cp.notifier.Late(f.Name, nominal, why, f.Notify)
 		},
 		Landing: c.Landing, Settle: c.Settle, Now: c.Now, Log: c.Log,
 	})

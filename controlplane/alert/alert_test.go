@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -135,11 +136,11 @@ func TestNotifierReachesAServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := &memoryStore{}
+	store := &memoryStore{value: []byte(`{"flows":{}}`)}
 	var log strings.Builder
-	n := &Notifier{Store: store, Sender: channels, PublicURL: "http://shop", Log: slog.New(slog.NewTextHandler(&log, nil)),
+	n := New(Config{Store: store, Sender: channels, PublicURL: "http://shop", Log: slog.New(slog.NewTextHandler(&log, nil)),
 		Runs: ended{{RunID: "01", Flow: "daily", Failed: true, Stage: "bronze.orders", Class: "transient", Message: "disk full", At: noon},
-			{RunID: "02", Flow: "daily", Succeeded: true, At: noon}, {RunID: "03", Flow: "daily", Failed: true, Channels: []string{"nobody"}, At: noon}}}
+			{RunID: "02", Flow: "daily", Succeeded: true, At: noon}, {RunID: "03", Flow: "daily", Failed: true, Channels: []string{"nobody"}, At: noon}}})
 	for range 2 { // the second time as after a takeover: everything was told
 		if err := n.Run(t.Context()); err == nil {
 			t.Error("a watch that ends by itself is no error")
@@ -153,5 +154,92 @@ func TestNotifierReachesAServer(t *testing.T) {
 	}
 	if !slices.Equal(channels.Names(), []string{"ops"}) {
 		t.Errorf("channels are %v", channels.Names())
+	}
+}
+
+// Where channels are given for the first time, people do not hear of all that ever failed.
+func TestWhatEndedBeforeIsNoNews(t *testing.T) {
+	t.Parallel()
+	store, sent := &memoryStore{}, sender{"ops": make(chan string, 4)}
+	later := time.Now().Add(time.Hour)
+	n := New(Config{Store: store, Sender: sent, Log: slog.New(slog.DiscardHandler),
+		Runs: ended{{RunID: "01", Flow: "daily", Failed: true, At: noon}, {RunID: "02", Flow: "daily", Succeeded: true, At: noon.Add(time.Hour)},
+			{RunID: "03", Flow: "daily", Failed: true, At: later}, {RunID: "04", Flow: "daily", Succeeded: true, At: later.Add(time.Hour)}}})
+	for range 2 {
+		if err := n.Run(t.Context()); err == nil {
+			t.Error("a watch that ends by itself is no error")
+		}
+	}
+	close(sent["ops"])
+	var got []string
+	for title := range sent["ops"] {
+		got = append(got, title)
+	}
+	if want := []string{"Shoplake: daily failed", "Shoplake: daily works again"}; !slices.Equal(got, want) {
+		t.Errorf("people were told %q, want %q", got, want)
+	}
+}
+
+// sender sends titles to channels of Go's; a send waits until somebody takes it, or there is room.
+type sender map[string]chan string
+
+func (s sender) Names() []string { return slices.Sorted(maps.Keys(s)) }
+
+func (s sender) Send(ctx context.Context, channel, title, _ string) error {
+	select {
+	case s[channel] <- title:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// toldRuns are the runs that a test sends.
+type toldRuns chan Ended
+
+func (r toldRuns) WatchEnded(ctx context.Context, f func(Ended) error) error {
+	for {
+		select {
+		case e := <-r:
+			if err := f(e); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// A channel that does not answer keeps neither the scheduler nor the other channels waiting, and what comes meanwhile is told once.
+func TestAChannelThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	sent := sender{"dead": make(chan string), "ops": make(chan string)}
+	runs := make(toldRuns)
+	n := New(Config{Runs: runs, Store: &memoryStore{}, Sender: sent, Log: slog.New(slog.DiscardHandler)})
+	n.Lead(t.Context(), true)
+	defer n.Lead(t.Context(), false)
+	if err := n.Late("weekly", noon, "no file", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-sent["ops"]; got != "Shoplake: weekly is late" {
+		t.Errorf("told %q", got)
+	}
+	// The other channel has not answered yet.
+	runs <- Ended{RunID: "01", Flow: "daily", Failed: true, At: time.Now().Add(time.Hour)}
+	for range lateWaiting {
+		if err := n.Late("weekly", noon, "no file", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.Late("weekly", noon, "no file", nil); err == nil {
+		t.Error("notices without number wait for a channel that does not answer")
+	}
+	for _, want := range []string{"Shoplake: weekly is late", "Shoplake: daily failed"} {
+		if got := <-sent["dead"]; got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+	if got := <-sent["ops"]; got != "Shoplake: daily failed" {
+		t.Errorf("told %q", got)
 	}
 }

@@ -48,6 +48,8 @@ type Notice struct {
 // Memory is what was told before, by flow: it keeps a notice from being sent twice.
 type Memory struct {
 	Flows map[string]Told `json:"flows"`
+	// Since is when people were first to be told anything: they do not hear of what ended before.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Told is what was told of a flow.
@@ -70,7 +72,7 @@ func OnEnded(m Memory, e Ended, link string) (*Notice, Memory) {
 	if told.At.IsZero() { // an older program remembered ids alone
 		known = e.RunID <= told.RunID
 	}
-	if known {
+	if known || e.At.Before(m.Since) {
 		return nil, m
 	}
 	told.RunID, told.At = e.RunID, e.At
@@ -121,7 +123,7 @@ func OnLate(m Memory, flow string, nominal time.Time, why string, channels []str
 
 // with is a copy of the memory with one flow's part changed.
 func (m Memory) with(flow string, told Told) Memory {
-	next := Memory{Flows: map[string]Told{}}
+	next := Memory{Flows: map[string]Told{}, Since: m.Since}
 	for name, t := range m.Flows {
 		next.Flows[name] = t
 	}

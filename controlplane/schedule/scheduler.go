@@ -44,8 +44,9 @@ type Config struct {
 	// Landing is the folder that holds a folder for each source; Settle is how long a file there must have rested.
 	Landing string
 	Settle  time.Duration
-	// OnLate hears that a flow is due, and what it waits for; it may hear it again. Nobody hears where it is nil.
-	OnLate func(ctx context.Context, f *pipeline.Flow, nominal time.Time, why string) error
+	// OnLate hears that a flow is due, and what it waits for; it may hear it again. It must not wait: the other flows do meanwhile.
+	// Nobody hears where it is nil.
+	OnLate func(f *pipeline.Flow, nominal time.Time, why string) error
 	// Now is the clock.
 	Now func() time.Time
 	Log *slog.Logger
@@ -390,7 +391,7 @@ func (s *Scheduler) ready(ctx context.Context, p *pipeline.Pipeline, f *pipeline
 		why = e.waiting(o)
 	}
 	if why != "" && s.OnLate != nil && o.Nominal.After(s.told[f.Name]) {
-		if err := s.OnLate(ctx, f, o.Nominal, why); err != nil {
+		if err := s.OnLate(f, o.Nominal, why); err != nil {
 			s.Log.WarnContext(ctx, "could not tell that a flow is late; trying again", "flow", f.Name, "error", err)
 		} else {
 			s.told[f.Name] = o.Nominal
