@@ -159,18 +159,9 @@ func (w *Worker) keepAlive(ctx context.Context, d *bus.Delivery) {
 
 // attempt does the work of a task and stages what it wrote.
 func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string, s share) (*dispatchv1.TaskSucceeded, error) {
-	var plan dispatchv1.StagePlan
-	if err := w.readObject(ctx, t.GetPlanPath(), t.GetPlanSha256(), &plan); err != nil {
-		return nil, fmt.Errorf("read the plan of %s: %w", t.GetStage(), err)
-	}
-	var task *dispatchv1.TaskPlan
-	for _, candidate := range plan.GetTasks() {
-		if candidate.GetTaskId() == t.GetTaskId() {
-			task = candidate
-		}
-	}
-	if task == nil {
-		return nil, fmt.Errorf("the plan %s has no task %q", t.GetPlanPath(), t.GetTaskId())
+	plan, task, err := w.plans.of(ctx, t)
+	if err != nil {
+		return nil, err
 	}
 	p, err := w.pipelines.Get(ctx, plan.GetPipelineDigest())
 	if err != nil {
@@ -185,7 +176,7 @@ func (w *Worker) attempt(ctx context.Context, t *dispatchv1.Task, id string, s s
 	for _, out := range plan.GetOutputs() {
 		staging[out.GetTable()] = w.lake.Staging(out.GetTable(), plan.GetRunId())
 	}
-	j := job{w: w, plan: &plan, planFolder: path.Dir(t.GetPlanPath()), task: task, pipeline: p, id: id, scratch: scratch, staging: staging, share: s}
+	j := job{w: w, plan: plan, planFolder: path.Dir(t.GetPlanPath()), task: task, pipeline: p, id: id, scratch: scratch, staging: staging, share: s}
 	switch task.GetKind() {
 	case dispatchv1.TaskKind_TASK_KIND_INGEST:
 		return j.ingest(ctx)
@@ -308,7 +299,7 @@ func (j *job) schema(f written) lake.Schema {
 	return s
 }
 
-func (w *Worker) readObject(ctx context.Context, path, sha string, m proto.Message) error {
+func (w *Worker) readPlan(ctx context.Context, path, sha string, plan *dispatchv1.StagePlan) error {
 	data, err := w.lake.ReadObject(ctx, path)
 	if err != nil {
 		return err
@@ -316,7 +307,7 @@ func (w *Worker) readObject(ctx context.Context, path, sha string, m proto.Messa
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sha {
 		return fmt.Errorf("%s does not have the content that the task names: is this the control plane's lake?", path)
 	}
-	return proto.Unmarshal(data, m)
+	return proto.Unmarshal(data, plan)
 }
 
 // classOf says whether trying again can help.

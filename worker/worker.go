@@ -71,6 +71,7 @@ type Worker struct {
 	lake      *lake.Lake
 	scratch   *scratch.Folder
 	pipelines *pipelinestore.Store
+	plans     *plans
 	started   time.Time
 	tasksDone atomic.Int64
 	done      chan struct{}
@@ -156,6 +157,10 @@ func Start(ctx context.Context, c Config) (_ *Worker, err error) {
 	}
 	w := &Worker{Config: c, bus: b, lake: l, scratch: own, pipelines: pipelinestore.New(b), started: time.Now(), done: make(chan struct{}), current: map[string]*attempt{}}
 	w.room = newRoom(c.Slots)
+	if w.plans, err = newPlans(max(2, c.Slots), w.readPlan); err != nil {
+		b.Close()
+		return nil, err
+	}
 	for range c.Slots {
 		s := &slot{}
 		s.turned.Store(time.Now().UnixNano())
