@@ -14,22 +14,28 @@ import (
 // zones shift their clocks by an hour at 02:00, in opposite seasons by half an hour, at midnight, and never.
 var zones = []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Asia/Kolkata"}
 
+// shifty names most days on which clocks are shifted, at a time that the shift leaves out or repeats, and leap days.
+const shifty = "30 2 29 2,3,4,10,11 0"
+
 // matchers are cron expressions, with what they mean in Go: an account of them that owes nothing to the parser.
 var matchers = map[string]func(local time.Time) bool{
-	"30 2 * * *":        func(l time.Time) bool { return l.Hour() == 2 && l.Minute() == 30 },
-	"0 2 * * *":         func(l time.Time) bool { return l.Hour() == 2 && l.Minute() == 0 },
-	"15 1 * * *":        func(l time.Time) bool { return l.Hour() == 1 && l.Minute() == 15 },
-	"45 1 * * *":        func(l time.Time) bool { return l.Hour() == 1 && l.Minute() == 45 },
-	"@daily":            func(l time.Time) bool { return l.Hour() == 0 && l.Minute() == 0 },
-	"30 0 * * *":        func(l time.Time) bool { return l.Hour() == 0 && l.Minute() == 30 },
-	"30 23 * * *":       func(l time.Time) bool { return l.Hour() == 23 && l.Minute() == 30 },
-	"0,30 1-3 * * *":    func(l time.Time) bool { return l.Hour() >= 1 && l.Hour() <= 3 && l.Minute()%30 == 0 },
-	"0 */2 * * *":       func(l time.Time) bool { return l.Hour()%2 == 0 && l.Minute() == 0 },
-	"30 2 * * 0":        func(l time.Time) bool { return l.Weekday() == time.Sunday && l.Hour() == 2 && l.Minute() == 30 },
-	"@weekly":           func(l time.Time) bool { return l.Weekday() == time.Sunday && l.Hour() == 0 && l.Minute() == 0 },
-	"0 5 29 2 *":        func(l time.Time) bool { return l.YearDay() == 60 && l.Day() == 29 && l.Hour() == 5 && l.Minute() == 0 },
-	"0 5 31 * *":        func(l time.Time) bool { return l.Day() == 31 && l.Hour() == 5 && l.Minute() == 0 },
-	"0 2 1 * 1":         func(l time.Time) bool { return (l.Day() == 1 || l.Weekday() == 1) && l.Hour() == 2 && l.Minute() == 0 },
+	"30 2 * * *":     func(l time.Time) bool { return l.Hour() == 2 && l.Minute() == 30 },
+	"0 2 * * *":      func(l time.Time) bool { return l.Hour() == 2 && l.Minute() == 0 },
+	"15 1 * * *":     func(l time.Time) bool { return l.Hour() == 1 && l.Minute() == 15 },
+	"45 1 * * *":     func(l time.Time) bool { return l.Hour() == 1 && l.Minute() == 45 },
+	"@daily":         func(l time.Time) bool { return l.Hour() == 0 && l.Minute() == 0 },
+	"30 0 * * *":     func(l time.Time) bool { return l.Hour() == 0 && l.Minute() == 30 },
+	"30 23 * * *":    func(l time.Time) bool { return l.Hour() == 23 && l.Minute() == 30 },
+	"0,30 1-3 * * *": func(l time.Time) bool { return l.Hour() >= 1 && l.Hour() <= 3 && l.Minute()%30 == 0 },
+	"0 */2 * * *":    func(l time.Time) bool { return l.Hour()%2 == 0 && l.Minute() == 0 },
+	"30 2 * * 0":     func(l time.Time) bool { return l.Weekday() == time.Sunday && l.Hour() == 2 && l.Minute() == 30 },
+	"@weekly":        func(l time.Time) bool { return l.Weekday() == time.Sunday && l.Hour() == 0 && l.Minute() == 0 },
+	"0 5 29 2 *":     func(l time.Time) bool { return l.YearDay() == 60 && l.Day() == 29 && l.Hour() == 5 && l.Minute() == 0 },
+	"0 5 31 * *":     func(l time.Time) bool { return l.Day() == 31 && l.Hour() == 5 && l.Minute() == 0 },
+	"0 2 1 * 1":      func(l time.Time) bool { return (l.Day() == 1 || l.Weekday() == 1) && l.Hour() == 2 && l.Minute() == 0 },
+	shifty: func(l time.Time) bool {
+		return strings.Contains("February March April October November", l.Month().String()) && (l.Day() == 29 || l.Weekday() == 0) && l.Hour() == 2 && l.Minute() == 30
+	},
 	"15 3 1 1,4,7,10 *": func(l time.Time) bool { return l.Day() == 1 && l.Month()%3 == 1 && l.Hour() == 3 && l.Minute() == 15 },
 	"@hourly":           func(l time.Time) bool { return l.Minute() == 0 },
 	"*/15 * * * *":      func(l time.Time) bool { return l.Minute()%15 == 0 },
