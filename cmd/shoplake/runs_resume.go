@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/shoplake/shoplake/client"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
@@ -76,16 +78,14 @@ func (v runsVerb) command() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
 				runs, refused, err := v.do(ctx, c, args, filter, dry)
+				if err != nil && len(runs)+len(refused) == 0 {
+					return err
+				}
+				if err := errors.Join(out.print(cmd.OutOrStdout(), runGrid(runs...)), v.printRefused(cmd, refused)); err != nil {
+					return err
+				}
 				if err != nil {
 					return err
-				}
-				if err := out.print(cmd.OutOrStdout(), runGrid(runs...)); err != nil {
-					return err
-				}
-				for _, r := range refused {
-					if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s (%s) can't be %s: %s\n", r.GetRun(), runState(r.GetState()), v.done, r.GetReason()); err != nil {
-						return err
-					}
 				}
 				if len(refused) > 0 && !dry {
 					return fmt.Errorf("%d of %d runs could not be %s", len(refused), len(runs)+len(refused), v.done)
@@ -99,6 +99,19 @@ func (v runsVerb) command() *cobra.Command {
 	cmd.Flags().StringVar(&filter, "filter", "", `all of these, as in 'flow = "flows/daily" AND trigger = BACKFILL'`)
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say which runs the filter picks")
 	return cmd
+}
+
+func (v runsVerb) printRefused(cmd *cobra.Command, refused []*shoplakev1.RefusedRun) error {
+	for _, r := range refused {
+		state := ""
+		if r.GetState() != shoplakev1.RunState_RUN_STATE_UNSPECIFIED {
+			state = " (" + runState(r.GetState()) + ")"
+		}
+		if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s%s can't be %s: %s\n", r.GetRun(), state, v.done, r.GetReason()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v runsVerb) do(ctx context.Context, c *client.Client, ids []string, filter string, dry bool) (runs []*shoplakev1.Run, refused []*shoplakev1.RefusedRun, err error) {
@@ -116,14 +129,16 @@ func (v runsVerb) do(ctx context.Context, c *client.Client, ids []string, filter
 		}
 		names = append(names, name)
 	}
-	var failed []error
 	for _, name := range names {
 		run, err := v.one(ctx, c, name)
-		if err != nil {
-			failed = append(failed, fmt.Errorf("%s %s: %w", v.verb, name, err))
-			continue
+		switch code := status.Code(err); {
+		case err == nil:
+			runs = append(runs, run)
+		case len(names) > 1 && (code == codes.NotFound || code == codes.FailedPrecondition): // the others are done all the same
+			refused = append(refused, &shoplakev1.RefusedRun{Run: name, Reason: status.Convert(err).Message()})
+		default:
+			return runs, refused, fmt.Errorf("%s %s: %w", v.verb, name, err)
 		}
-		runs = append(runs, run)
 	}
-	return runs, nil, errors.Join(failed...)
+	return runs, refused, nil
 }
