@@ -310,8 +310,12 @@ func TestStoppedWorkerEndsOrHandsBack(t *testing.T) {
 			}
 			var by []string
 			stages := s.stagesOf(run.GetName())
-			for _, try := range s.triesOf(stages["gold.slow"]) {
+			for n, try := range s.triesOf(stages["gold.slow"]) {
 				by = append(by, try.GetWorker())
+				// It is released again: what the queue gives out again gets a whole worker, as it may have brought the other one down.
+				if try.GetRelease() != uint32(n+1) {
+					t.Errorf("attempt %d was at release %d: %v", n+1, try.GetRelease(), try)
+				}
 			}
 			want := map[string]string{"ends": "[first]", "hands back": "[first second]"}[name]
 			if fmt.Sprint(by) != want {

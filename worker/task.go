@@ -56,6 +56,10 @@ func (w *Worker) do(d *bus.Delivery, free func()) {
 	alive, stopped := context.WithCancel(ctx)
 	defer stopped()
 	go w.keepAlive(alive, d)
+	report := &dispatchv1.TaskReport{
+		ProtocolVersion: bus.Protocol, RunId: t.GetRunId(), Stage: t.GetStage(), TaskId: t.GetTaskId(), AttemptId: id, Worker: w.ID,
+		ReleaseTime: t.GetReleaseTime(), StartTime: timestamppb.Now(), Release: t.GetRelease(), PlanSha256: t.GetPlanSha256(),
+	}
 	share := w.room.shareOf(t, d.Deliveries)
 	if share.slots > 1 || free == nil {
 		if free != nil {
@@ -64,16 +68,13 @@ func (w *Worker) do(d *bus.Delivery, free func()) {
 		var err error
 		if free, err = w.room.take(ctx, share); err != nil { // cancelled, or the worker stops
 			stopped()
-			w.handBack(ctx, d)
+			w.handBack(ctx, d, report)
 			return
 		}
+		report.StartTime = timestamppb.Now()
 	}
 	defer func() { free() }()
-	report := &dispatchv1.TaskReport{
-		ProtocolVersion: bus.Protocol, RunId: t.GetRunId(), Stage: t.GetStage(), TaskId: t.GetTaskId(), AttemptId: id, Worker: w.ID,
-		ReleaseTime: t.GetReleaseTime(), StartTime: timestamppb.Now(), Release: t.GetRelease(), PlanSha256: t.GetPlanSha256(),
-		Outcome: &dispatchv1.TaskReport_Started{Started: &dispatchv1.TaskStarted{}},
-	}
+	report.Outcome = &dispatchv1.TaskReport_Started{Started: &dispatchv1.TaskStarted{}}
 	if err := w.bus.Report(ctx, report); err != nil {
 		w.Log.WarnContext(ctx, "could not report that a task began", "error", err)
 	}
@@ -89,7 +90,7 @@ func (w *Worker) do(d *bus.Delivery, free func()) {
 			"rows_quarantined", succeeded.GetRowsQuarantined(), "bytes_out", succeeded.GetBytesOut(), "seconds", report.GetEndTime().AsTime().Sub(report.GetStartTime().AsTime()).Seconds())
 	case ctx.Err() != nil:
 		stopped()
-		w.handBack(ctx, d)
+		w.handBack(ctx, d, report)
 		return
 	default:
 		span.SetStatus(codes.Error, err.Error())
@@ -105,13 +106,26 @@ func (w *Worker) do(d *bus.Delivery, free func()) {
 	w.finish(d, d.Ack)
 }
 
+// handedBack is said of an attempt that its worker did not end since it was stopped.
+const handedBack = "its worker was stopped before it was done, and gave it back"
+
 // handBack ends a delivery that was not done: of a cancelled run nobody waits for it; of a worker that stops another has it at once.
-func (w *Worker) handBack(ctx context.Context, d *bus.Delivery) {
+func (w *Worker) handBack(ctx context.Context, d *bus.Delivery, report *dispatchv1.TaskReport) {
 	if errors.Is(context.Cause(ctx), errCancelled) {
+		w.Log.InfoContext(ctx, "stopped: "+errCancelled.Error(), "attempt", report.GetAttemptId())
 		w.finish(d, d.Ack)
 		return
 	}
-	w.finish(d, func(ctx context.Context) error { return d.Nak(ctx, 0) })
+	w.Log.InfoContext(ctx, "given back: the worker stops", "attempt", report.GetAttemptId())
+	report.EndTime = timestamppb.Now()
+	report.Outcome = &dispatchv1.TaskReport_Failed{Failed: &dispatchv1.TaskFailed{Class: dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT, Message: handedBack, HandedBack: true}}
+	w.finish(d, func(ctx context.Context) error {
+		// It is released again. The queue would give it out as one whose worker may have died of it.
+		if err := w.bus.Report(ctx, report); err != nil {
+			return errors.Join(err, d.Nak(ctx, 0))
+		}
+		return d.Ack(ctx)
+	})
 }
 
 // errTimeout is why an attempt ends that takes too long.

@@ -8,11 +8,13 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/shoplake/shoplake/bench/machine"
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	"github.com/shoplake/shoplake/internal/bus"
 	"github.com/shoplake/shoplake/internal/bus/bare"
@@ -39,6 +41,8 @@ type workshop struct {
 	log    *Log
 	// pause is held by whoever does a task; who takes it whole has the machine to himself.
 	pause sync.RWMutex
+	// reported counts the tasks whose result was reported.
+	reported atomic.Int64
 }
 
 func newWorkshop(b *testing.B) *workshop {
@@ -161,13 +165,15 @@ func (w *workshop) one(ctx context.Context, b *bus.Bus, source *bus.TaskSource) 
 	if err := b.Report(ctx, report); err != nil {
 		return
 	}
+	w.reported.Add(1)
 	if err := d.Ack(ctx); err != nil && ctx.Err() == nil {
 		w.b.Error(err)
 	}
 }
 
 // results waits until so many tasks of a run have their result in the log. After each tenth of them the workers pause, while bare
-// JetStream does as much: what else the machine does disturbs both alike.
+// JetStream does as much: what else the machine does disturbs both alike. What was begun before a pause is done, and its result in
+// the log, before bare JetStream begins: all of it counts.
 func (w *workshop) results(s *State, n int) (took, bareTook time.Duration) {
 	w.b.Helper()
 	ctx, cancel := context.WithTimeout(w.b.Context(), 10*time.Minute)
@@ -176,52 +182,76 @@ func (w *workshop) results(s *State, n int) (took, bareTook time.Duration) {
 	if err != nil {
 		w.b.Fatal(err)
 	}
-	begin, tenth := time.Now(), n/10
-	for done, next := 0, tenth; done < n; {
-		entry, ok := <-entries
-		if !ok {
-			w.b.Fatalf("%d of %d results are in the log", done, n)
-		}
-		for _, e := range entry.Events.GetEvents() {
-			if e.GetTask().GetSucceeded() != nil {
-				done++
+	done := 0
+	until := func(want int) {
+		for done < want {
+			entry, ok := <-entries
+			if !ok {
+				w.b.Fatalf("%d of %d results are in the log", done, n)
+			}
+			for _, e := range entry.Events.GetEvents() {
+				if e.GetTask().GetSucceeded() != nil {
+					done++
+				}
 			}
 		}
-		if done < next || done == n { // at the end there is no task that a waiting worker could finish
-			continue
-		}
-		next += tenth
-		w.pause.Lock() // what was begun meanwhile is done by then, and its time counts
+	}
+	begin, tenth := time.Now(), n/10
+	for next := tenth; next < n; next += tenth {
+		until(next)
+		w.pause.Lock()
+		until(int(w.reported.Load()))
 		took += time.Since(begin)
 		bareTook += w.bare(tenth)
 		begin = time.Now()
 		w.pause.Unlock()
 	}
+	until(n)
 	return took + time.Since(begin), bareTook
 }
+
+const (
+	// leastOfBare is how much of the rate of bare JetStream is promised, in percent.
+	leastOfBare = 25
+	// growth is by how much time and memory a task may differ between runs of any size: measuring the same twice differs as much.
+	growth = 1.3
+)
 
 // BenchmarkDispatch measures the rate of empty tasks, from released to result in the run's log, beside that of bare JetStream: a
 // message published, fetched, acknowledged and answered by another that is published. Time and memory a task must not grow with
 // the number of tasks in a run.
 func BenchmarkDispatch(b *testing.B) {
+	var seconds, bytes float64 // a task, at most in smaller runs
 	for _, n := range []int{1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var all, bareAll time.Duration
+			var held uint64
+			watch := machine.Begin()
 			for b.Loop() {
 				w := newWorkshop(b)
 				s := w.open(runID(1), n)
 				stopWork := w.work()
 				before := heap()
 				stopLead := w.lead()
-				took, bareTook := w.results(s, n)
-				held := heap()
+				one, bareOne := w.results(s, n)
+				after := heap()
 				stopLead()
 				stopWork()
-				bareTook += w.bare(n / 10)
-				b.ReportMetric(float64(n)/took.Seconds(), "tasks/s")
-				b.ReportMetric(float64(n)/bareTook.Seconds(), "bare/s")
-				b.ReportMetric(bareTook.Seconds()/took.Seconds()*100, "%ofbare")
-				b.ReportMetric(float64(held-min(before, held))/float64(n), "B/task")
+				all, bareAll = all+one, bareAll+bareOne+w.bare(n/10)
+				held += after - min(before, after)
 			}
+			tasks := float64(n) * float64(b.N)
+			took, size, ofBare := all.Seconds()/tasks, float64(held)/tasks, bareAll.Seconds()/all.Seconds()*100
+			b.ReportMetric(1/took, "tasks/s")
+			b.ReportMetric(tasks/bareAll.Seconds(), "bare/s")
+			b.ReportMetric(ofBare, "%ofbare")
+			b.ReportMetric(size, "B/task")
+			watch.Judge(b, ofBare >= leastOfBare, "an empty task has %.0f %% of the rate of bare JetStream, promised are %d %%", ofBare, leastOfBare)
+			if seconds > 0 {
+				watch.Judge(b, took <= growth*seconds, "in a run of %d tasks each took %.0f µs, in a smaller one %.0f µs", n, took*1e6, seconds*1e6)
+				watch.Judge(b, size <= growth*bytes, "in a run of %d tasks each took %.0f bytes, in a smaller one %.0f", n, size, bytes)
+			}
+			seconds, bytes = max(seconds, took), max(bytes, size)
 		})
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	dispatchv1 "github.com/shoplake/shoplake/gen/shoplake/dispatch/v1"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
@@ -74,6 +77,45 @@ func TestStageIsPlannedAgainWhereItsInputIsAnother(t *testing.T) {
 	}
 	if st.State != shoplakev1.StageState_STAGE_STATE_FAILED || st.Failure.Message != "b.csv is another" {
 		t.Errorf("after the last plan the stage is %v: %v", st.State, st.Failure)
+	}
+}
+
+// A task that its worker gave back is released again at once and loses none of its attempts; a report of before changes nothing.
+func TestHandedBack(t *testing.T) {
+	t.Parallel()
+	s := NewState("01")
+	apply := func(e *dispatchv1.RunEvent) {
+		t.Helper()
+		if err := s.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(submitted("daily"))
+	apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{Stages: graph[:1]}}})
+	apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_StagePlanned{StagePlanned: &dispatchv1.StagePlanned{Stage: "bronze.a", PlanNumber: 1, PlanSha256: "x", TaskIds: []string{"1"}, Attempts: 1}}})
+	report := func(attempt string, release uint32, failed *dispatchv1.TaskFailed) {
+		t.Helper()
+		r := &dispatchv1.TaskReport{Stage: "bronze.a", TaskId: "1", AttemptId: attempt, Release: release, PlanSha256: "x", Outcome: &dispatchv1.TaskReport_Started{}}
+		apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Task{Task: r}})
+		r = proto.CloneOf(r)
+		r.EndTime, r.Outcome = timestamppb.Now(), &dispatchv1.TaskReport_Failed{Failed: failed}
+		apply(&dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Task{Task: r}})
+	}
+	const transient = dispatchv1.ErrorClass_ERROR_CLASS_TRANSIENT
+	task := s.Stage("bronze.a").Task("1")
+	for release := uint32(1); release <= 3; release++ {
+		report(fmt.Sprint(release), release, &dispatchv1.TaskFailed{Class: transient, Message: "stopped", HandedBack: true})
+		if next := Next(s); len(next) != 1 || next[0].Kind != Release || next[0].ReleaseNumber != release+1 || task.Failures != 0 || task.due("01", "bronze.a").After(task.QueuedAt) {
+			t.Fatalf("release %d was given back, next is %v, and the task is %+v", release, next, task)
+		}
+		report(fmt.Sprint(release), release, &dispatchv1.TaskFailed{Class: transient, Message: "stopped", HandedBack: true})
+	}
+	report("4", 4, &dispatchv1.TaskFailed{Class: transient, Message: "boom"})
+	if st := s.Stage("bronze.a"); st.State != shoplakev1.StageState_STAGE_STATE_FAILED || st.Failure.Message != "boom" {
+		t.Errorf("its one attempt failed, and the stage is %v: %v", st.State, st.Failure)
+	}
+	if _, n := s.Stage("bronze.a").failures(); n != 4 {
+		t.Errorf("%d attempts came to nothing, want 4", n)
 	}
 }
 

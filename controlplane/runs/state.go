@@ -106,6 +106,9 @@ type Task struct {
 	Failure *Failure
 	// Tries are all attempts that were heard of, the late ones included.
 	Tries []*Attempt
+
+	// waits says that it stands in its stage's queue.
+	waits bool
 }
 
 // Attempt is one try at a task.
@@ -401,6 +404,11 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 		t.Done, t.Failure = o.Succeeded, nil
 		return true
 	case *dispatchv1.TaskReport_Failed:
+		if o.Failed.GetHandedBack() {
+			st.to(t, queued)
+			t.Release, t.QueuedAt = t.Release+1, at
+			return false
+		}
 		if o.Failed.GetPlanAgain() && st.Plans < maxPlans {
 			st.to(t, shoplakev1.TaskState_TASK_STATE_CANCELLED)
 			st.reset(o.Failed.GetMessage())

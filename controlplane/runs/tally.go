@@ -20,8 +20,8 @@ func (st *Stage) to(t *Task, state shoplakev1.TaskState) {
 	if t != st.Check && st.tally.count != nil {
 		st.tally.count[t.State]--
 		st.tally.count[state]++
-		if state == queued && t.State != queued {
-			st.tally.queue = append(st.tally.queue, t)
+		if state == queued && !t.waits {
+			st.tally.queue, t.waits = append(st.tally.queue, t), true
 		}
 	}
 	t.State = state
@@ -32,7 +32,7 @@ func (st *Stage) recount() {
 	st.tally = tally{count: map[shoplakev1.TaskState]int{}}
 	for _, t := range st.Tasks {
 		st.tally.count[t.State]++
-		if t.State == queued {
+		if t.waits = t.State == queued; t.waits {
 			st.tally.queue = append(st.tally.queue, t)
 		}
 	}
@@ -42,7 +42,7 @@ func (st *Stage) recount() {
 func (st *Stage) waiting(n int, pass func(*Stage, *Task) bool) []*Task {
 	q := st.tally.queue
 	for len(q) > 0 && q[0].State != queued {
-		q = q[1:]
+		q[0].waits, q = false, q[1:]
 	}
 	st.tally.queue = q
 	var tasks []*Task

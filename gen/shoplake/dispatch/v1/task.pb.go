@@ -1442,7 +1442,9 @@ type TaskFailed struct {
 	// The worker's memory did not suffice.
 	OutOfMemory bool `protobuf:"varint,3,opt,name=out_of_memory,json=outOfMemory,proto3" json:"out_of_memory,omitempty"`
 	// What the plan says of the task's input no longer holds: not the task but the plan is to be made again.
-	PlanAgain     bool `protobuf:"varint,4,opt,name=plan_again,json=planAgain,proto3" json:"plan_again,omitempty"`
+	PlanAgain bool `protobuf:"varint,4,opt,name=plan_again,json=planAgain,proto3" json:"plan_again,omitempty"`
+	// Its worker was stopped before it was done, and gave it back: nothing speaks against the task, and another worker has it at once.
+	HandedBack    bool `protobuf:"varint,5,opt,name=handed_back,json=handedBack,proto3" json:"handed_back,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1501,6 +1503,13 @@ func (x *TaskFailed) GetOutOfMemory() bool {
 func (x *TaskFailed) GetPlanAgain() bool {
 	if x != nil {
 		return x.PlanAgain
+	}
+	return false
+}
+
+func (x *TaskFailed) GetHandedBack() bool {
+	if x != nil {
+		return x.HandedBack
 	}
 	return false
 }
@@ -1762,14 +1771,16 @@ const file_shoplake_dispatch_v1_task_proto_rawDesc = "" +
 	"\x05check\x18\x01 \x01(\tR\x05check\x12\x1a\n" +
 	"\bseverity\x18\x02 \x01(\tR\bseverity\x12\x12\n" +
 	"\x04rows\x18\x03 \x01(\x03R\x04rows\x12\x16\n" +
-	"\x06sample\x18\x04 \x01(\tR\x06sample\"\xa1\x01\n" +
+	"\x06sample\x18\x04 \x01(\tR\x06sample\"\xc2\x01\n" +
 	"\n" +
 	"TaskFailed\x126\n" +
 	"\x05class\x18\x01 \x01(\x0e2 .shoplake.dispatch.v1.ErrorClassR\x05class\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\"\n" +
 	"\rout_of_memory\x18\x03 \x01(\bR\voutOfMemory\x12\x1d\n" +
 	"\n" +
-	"plan_again\x18\x04 \x01(\bR\tplanAgain\"D\n" +
+	"plan_again\x18\x04 \x01(\bR\tplanAgain\x12\x1f\n" +
+	"\vhanded_back\x18\x05 \x01(\bR\n" +
+	"handedBack\"D\n" +
 	"\n" +
 	"TaskOutput\x126\n" +
 	"\x05files\x18\x01 \x03(\v2 .shoplake.dispatch.v1.StagedFileR\x05files\"\x9d\x01\n" +
