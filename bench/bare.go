@@ -20,6 +20,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/shoplake/shoplake/bench/machine"
 	"github.com/shoplake/shoplake/internal/engine"
 	"github.com/shoplake/shoplake/internal/pipeline"
 	"github.com/shoplake/shoplake/internal/sample"
@@ -94,12 +95,12 @@ func measureBare(ctx context.Context, o options, manifest *sample.Manifest, prod
 	child := exec.CommandContext(ctx, self)
 	child.Env = append(os.Environ(), bareVariable+"=1")
 	child.Stdin, child.Stderr = strings.NewReader(string(input)), os.Stderr
-	busy := cpuOfAll()
+	busy := machine.All()
 	answer, err := child.Output()
 	if err != nil {
 		return nil, err
 	}
-	busy = cpuOfAll() - busy
+	busy = machine.All() - busy
 	var said struct {
 		Steps []bareStep
 		CPU   time.Duration
@@ -156,11 +157,11 @@ func serveBare(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
 	b := &bare{bareRequest: r, session: session}
-	before := cpuOf(os.Getpid())
+	before := machine.Of(os.Getpid())
 	if err := b.flow(ctx, p); err != nil {
 		return err
 	}
-	return json.NewEncoder(out).Encode(map[string]any{"Steps": b.steps, "CPU": cpuOf(os.Getpid()) - before, "Peak": peakOf(os.Getpid())})
+	return json.NewEncoder(out).Encode(map[string]any{"Steps": b.steps, "CPU": machine.Of(os.Getpid()) - before, "Peak": machine.Peak(os.Getpid())})
 }
 
 // bare is the script under way.

@@ -6,15 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/shoplake/shoplake/bench/machine"
 	"github.com/shoplake/shoplake/client"
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
@@ -89,12 +88,12 @@ func measureProduct(ctx context.Context, o options, dir string) (_ *measured, er
 	if address == "" {
 		return nil, fmt.Errorf("the program does not serve: %w\n%s", stop(), logs.String())
 	}
-	before, busy := cpuOf(server.Process.Pid), cpuOfAll()
+	before, busy := machine.Of(server.Process.Pid), machine.All()
 	m, err := daily(ctx, address)
 	if err == nil {
-		m.cpu = cpuOf(server.Process.Pid) - before
-		m.others = cpuOfAll() - busy - m.cpu
-		m.peak = peakOf(server.Process.Pid)
+		m.cpu = machine.Of(server.Process.Pid) - before
+		m.others = machine.All() - busy - m.cpu
+		m.peak = machine.Peak(server.Process.Pid)
 		m.warehouse = filepath.Join(dir, "lake")
 	}
 	if e := stop(); e != nil || err != nil {
@@ -128,58 +127,6 @@ func daily(ctx context.Context, address string) (*measured, error) {
 		})
 	}
 	return m, nil
-}
-
-// cpuOf is the processor time that a process has used; 0 where the system does not tell.
-func cpuOf(pid int) time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(b), ") ") // the name may hold spaces
-	fields := strings.Fields(after)
-	if len(fields) < 13 {
-		return 0
-	}
-	return ticks(fields[11]) + ticks(fields[12])
-}
-
-// cpuOfAll is the processor time that all processes have used; 0 where the system does not tell.
-func cpuOfAll() time.Duration {
-	b, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 8 {
-		return 0
-	}
-	// cpu user nice system idle iowait irq softirq
-	return ticks(fields[1]) + ticks(fields[2]) + ticks(fields[3]) + ticks(fields[6]) + ticks(fields[7])
-}
-
-// ticks are hundredths of a second: USER_HZ is 100 wherever there is /proc.
-func ticks(field string) time.Duration {
-	n, err := strconv.ParseInt(field, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(n) * time.Second / 100
-}
-
-// peakOf is the greatest resident memory that a process had, in bytes; 0 where the system does not tell.
-func peakOf(pid int) int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for _, line := range strings.Split(string(b), "\n") {
-		var kib int64
-		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
-			return kib << 10
-		}
-	}
-	return 0
 }
 
 // tail is the last n lines of a text.

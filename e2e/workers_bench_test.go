@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoplake/shoplake/bench/machine"
 	"github.com/shoplake/shoplake/client"
 	"github.com/shoplake/shoplake/e2e/deploy"
 )
@@ -17,6 +18,8 @@ import (
 const (
 	// heavyDays are the partitions of the heavy table, and heavySales the rows of each.
 	heavyDays, heavySales = 24, 1500
+	// mostOfOne is how much of the time of one worker two take at most, as promised, in percent.
+	mostOfOne = 60
 	// heavy is a model that costs much processor time and reads little: every pair of a day's sales.
 	heavy = `-- description: A number that takes a while to find out.
 -- partition: sale_date
@@ -88,6 +91,7 @@ func BenchmarkWorkers(b *testing.B) {
 	}
 	join("first")
 	run() // makes the tables
+	watch := machine.Begin()
 	var one, two time.Duration
 	for n := 0; b.Loop(); n++ {
 		one += run()
@@ -97,5 +101,7 @@ func BenchmarkWorkers(b *testing.B) {
 	}
 	b.ReportMetric(one.Seconds()/float64(b.N), "one-s")
 	b.ReportMetric(two.Seconds()/float64(b.N), "two-s")
-	b.ReportMetric(100*two.Seconds()/one.Seconds(), "%ofone")
+	ofOne := 100 * two.Seconds() / one.Seconds()
+	b.ReportMetric(ofOne, "%ofone")
+	watch.Judge(b, ofOne <= mostOfOne, "two workers took %.0f %% of the time of one, promised are %d %%", ofOne, mostOfOne)
 }
