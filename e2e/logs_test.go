@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 )
 
@@ -74,6 +77,10 @@ func TestProcessesKeepTheLinesOfARun(t *testing.T) {
 	bad, err := d.runs.ListRunLogs(d.ctx, &shoplakev1.ListRunLogsRequest{Parent: run.GetName(), MinLevel: shoplakev1.LogLevel_LOG_LEVEL_ERROR})
 	if err != nil || len(bad.GetLines()) > 0 {
 		t.Errorf("a good run has the errors %v, %v", bad.GetLines(), err)
+	}
+	_, err = d.runs.ListRunLogs(d.ctx, &shoplakev1.ListRunLogsRequest{Parent: run.GetName() + "/stages/silver.order"})
+	if status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), "silver.orders") {
+		t.Errorf("lines of a stage that is not there: %v", err)
 	}
 	d.stopAll()
 }

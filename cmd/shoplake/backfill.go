@@ -145,10 +145,14 @@ func newBackfillVerb(verb, short string, f func(context.Context, *cobra.Command,
 		Example: "  shoplake backfill " + verb + " 01KAR8W9Q0ZC5R0V9M2J6T4XEB",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := nameOf("backfill", args[0])
+			if err != nil {
+				return err
+			}
 			return conn.with(cmd, func(ctx context.Context, c *client.Client) error {
-				b, err := f(ctx, cmd, c, "backfills/"+id(args[0]))
+				b, err := f(ctx, cmd, c, name)
 				if err != nil {
-					return fmt.Errorf("%s backfill %s: %w", verb, id(args[0]), err)
+					return fmt.Errorf("%s backfill %s: %w", verb, id(name), err)
 				}
 				return errors.Join(printBackfill(cmd, &out, b), endOfBackfill(verb, b))
 			})
@@ -173,7 +177,7 @@ const watchPause = 500 * time.Millisecond
 // watchBackfill follows one run of a backfill after the other until it has ended or was paused.
 func watchBackfill(ctx context.Context, cmd *cobra.Command, c *client.Client, name string) (*shoplakev1.Backfill, error) {
 	said := ""
-	for {
+	look := func() (*shoplakev1.Backfill, error) {
 		b, err := c.Backfills.GetBackfill(ctx, &shoplakev1.GetBackfillRequest{Name: name})
 		if err != nil {
 			return nil, err
@@ -182,6 +186,13 @@ func watchBackfill(ctx context.Context, cmd *cobra.Command, c *client.Client, na
 		if line != said {
 			fmt.Fprintln(cmd.ErrOrStderr(), line)
 			said = line
+		}
+		return b, nil
+	}
+	for {
+		b, err := look()
+		if err != nil {
+			return nil, err
 		}
 		run := ""
 		for _, v := range b.GetIntervals() {
@@ -197,8 +208,8 @@ func watchBackfill(ctx context.Context, cmd *cobra.Command, c *client.Client, na
 			}
 		}
 		if run != "" {
-			var failed *client.RunFailedError
-			if _, err := c.WaitRun(ctx, run, nil); err != nil && !errors.As(err, &failed) {
+			// Where the server does not answer just now, WaitRun goes on trying, and the next look tells.
+			if err := watchInterval(ctx, c, run, func() { _, _ = look() }); err != nil {
 				return nil, err
 			}
 		}
@@ -208,6 +219,28 @@ func watchBackfill(ctx context.Context, cmd *cobra.Command, c *client.Client, na
 		case <-time.After(watchPause):
 		}
 	}
+}
+
+// watchInterval follows the run of an interval to its end, and calls moved when a stage of it has ended.
+func watchInterval(ctx context.Context, c *client.Client, run string, moved func()) error {
+	ended := 0
+	_, err := c.WaitRun(ctx, run, func(u client.Update) {
+		now := 0
+		for _, s := range u.Stages {
+			if stageEnded(s.GetState()) {
+				now++
+			}
+		}
+		if now > ended {
+			ended = now
+			moved()
+		}
+	})
+	var failed *client.RunFailedError
+	if errors.As(err, &failed) {
+		return nil
+	}
+	return err
 }
 
 func backfillState(b *shoplakev1.Backfill) string {

@@ -132,12 +132,16 @@ other fields are those of "shoplake runs get -o json". The last line is the run 
 }
 
 // runName takes a run's id with or without the collection before it.
-func runName(s string) (string, error) {
-	run, err := ulid.ParseStrict(strings.ToUpper(strings.TrimPrefix(s, "runs/")))
+func runName(s string) (string, error) { return nameOf("run", s) }
+
+// nameOf is the name of a run or a backfill, of which the id is enough.
+func nameOf(what, s string) (string, error) {
+	id, err := ulid.ParseStrict(strings.ToUpper(strings.TrimPrefix(s, what+"s/")))
 	if err != nil {
-		return "", fmt.Errorf("%q is not the id of a run, which has 26 letters and digits; the list is: shoplake runs list", s)
+		verb := map[string]string{"run": "runs", "backfill": "backfill"}[what]
+		return "", fmt.Errorf("%q is not the id of a %s, which has 26 letters and digits; the list is: shoplake %s list", s, what, verb)
 	}
-	return "runs/" + run.String(), nil
+	return what + "s/" + id.String(), nil
 }
 
 // runGrid is one row a run.

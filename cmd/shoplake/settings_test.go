@@ -107,6 +107,8 @@ func TestExitStatusAndMessageOfMistakes(t *testing.T) {
 		{[]string{"run", "daily", "--from", "tomorrow"}, []string{`parse date "tomorrow"`, "YYYY-MM-DD"}},
 		{[]string{"run", "daily", "--from", "2026-02-01", "--to", "2026-01-01"}, []string{"is not before"}},
 		{[]string{"kpi"}, []string{"shoplake kpi list"}},
+		{[]string{"runs", "get", "5"}, []string{`"5" is not the id of a run`, "shoplake runs list"}},
+		{[]string{"backfill", "get", "runs/01KAR8W9Q0ZC5R0V9M2J6T4XEB"}, []string{"is not the id of a backfill", "shoplake backfill list"}},
 		{[]string{"runs", "ist"}, []string{`unknown command "ist"`}},
 		{[]string{"health", "-o", "xml"}, []string{"table, json, csv"}},
 		{[]string{"health", "--server", "127.0.0.1:1"}, []string{"No server answers at 127.0.0.1:1", "shoplake serve"}},

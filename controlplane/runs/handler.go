@@ -121,9 +121,9 @@ func (h *Handler) ListTasks(ctx context.Context, r *shoplakev1.ListTasksRequest)
 	id, table, _ := strings.Cut(strings.TrimPrefix(r.GetParent(), "runs/"), "/stages/")
 	var tasks []*shoplakev1.Task
 	err := h.Runs.View(ctx, id, func(s *State) error {
-		st := s.Stage(table)
-		if st == nil {
-			return fmt.Errorf("run %s has no stage %s: %w", id, table, ErrNotFound)
+		st, err := s.stageOf(table)
+		if err != nil {
+			return err
 		}
 		var plan dispatchv1.StagePlan
 		if st.Planned != nil {
@@ -140,6 +140,14 @@ func (h *Handler) ListTasks(ctx context.Context, r *shoplakev1.ListTasksRequest)
 	}
 	tasks, next, err := page.Cut(tasks, r.GetPageSize(), r.GetPageToken(), r.GetParent())
 	return &shoplakev1.ListTasksResponse{Tasks: tasks, NextPageToken: next}, err
+}
+
+// stageOf is the stage of a table, ErrNoStage where the run has none.
+func (s *State) stageOf(table string) (*Stage, error) {
+	if st := s.Stage(table); st != nil {
+		return st, nil
+	}
+	return nil, fmt.Errorf("%w %s: it has %s", ErrNoStage, table, strings.Join(tables(s), ", "))
 }
 
 // WatchRun sends a snapshot of the run, then each change, until the run has ended.

@@ -26,6 +26,15 @@ func newLineFilter(parent string, min shoplakev1.LogLevel) lineFilter {
 	return lineFilter{run: run, stage: stage, min: min}
 }
 
+// fits says whether the run has the stage; before it has begun any may come.
+func (f lineFilter) fits(s *State) error {
+	if f.stage == "" || !s.LaidOut() {
+		return nil
+	}
+	_, err := s.stageOf(f.stage)
+	return err
+}
+
 func (f lineFilter) picks(l bus.LoggedLine) bool {
 	return (f.stage == "" || f.stage == l.Line.GetStage()) && levelOf(l) >= f.min
 }
@@ -42,7 +51,7 @@ func lineView(l bus.LoggedLine) *shoplakev1.LogLine {
 // ListRunLogs returns what was logged about a run, the oldest first.
 func (h *Handler) ListRunLogs(ctx context.Context, r *shoplakev1.ListRunLogsRequest) (*shoplakev1.ListRunLogsResponse, error) {
 	f := newLineFilter(r.GetParent(), r.GetMinLevel())
-	if _, err := h.run(ctx, f.run); err != nil {
+	if err := h.Runs.View(ctx, f.run, f.fits); err != nil {
 		return nil, err
 	}
 	var after uint64
@@ -77,7 +86,7 @@ const lastLines = 500 * time.Millisecond
 // WatchRunLogs sends the lines that are there, then each as it is written, until the run has ended.
 func (h *Handler) WatchRunLogs(r *shoplakev1.WatchRunLogsRequest, stream grpc.ServerStreamingServer[shoplakev1.WatchRunLogsResponse]) error {
 	f := newLineFilter(r.GetParent(), r.GetMinLevel())
-	if _, err := h.run(stream.Context(), f.run); err != nil {
+	if err := h.Runs.View(stream.Context(), f.run, f.fits); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())

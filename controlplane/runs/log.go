@@ -19,6 +19,9 @@ import (
 // ErrNotFound says that there is no such run.
 var ErrNotFound = errors.New("no such run")
 
+// ErrNoStage says that a run has no such stage.
+var ErrNoStage = errors.New("the run has no stage")
+
 // ErrNoFlow says that the pipeline has no such flow.
 var ErrNoFlow = errors.New("the pipeline has no such flow")
 

@@ -40,6 +40,7 @@ var codesOf = []struct {
 	{context.Canceled, codes.Canceled, "CANCELLED"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_EXCEEDED"},
 	{runs.ErrNotFound, codes.NotFound, "RUN_NOT_FOUND"},
+	{runs.ErrNoStage, codes.NotFound, "STAGE_NOT_FOUND"},
 	{runs.ErrNoFlow, codes.NotFound, "FLOW_NOT_FOUND"},
 	{runs.ErrEnded, codes.FailedPrecondition, "RUN_ENDED"},
 	{runs.ErrNotResumable, codes.FailedPrecondition, "RUN_NOT_RESUMABLE"},
