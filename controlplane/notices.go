@@ -76,7 +76,7 @@ func (e *ends) WatchEnded(ctx context.Context, f func(alert.Ended) error) error 
 }
 
 func endOf(s *runs.State) alert.Ended {
-	end := alert.Ended{RunID: s.RunID, Flow: s.Submitted.GetFlow(), Digest: s.Submitted.GetPipelineDigest(), At: s.Ended,
+	end := alert.Ended{RunID: s.RunID, Flow: s.Submitted.GetFlow(), Backfill: s.Submitted.GetBackfill(), Digest: s.Submitted.GetPipelineDigest(), At: s.Ended,
 		Failed: s.Phase == shoplakev1.RunState_RUN_STATE_FAILED, Succeeded: s.Phase == shoplakev1.RunState_RUN_STATE_SUCCEEDED}
 	if f := s.Failure; f != nil {
 		end.Stage, end.Message = f.Stage, f.Message

@@ -201,7 +201,7 @@ func TestBackfillLetsOthersGoFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	still := s.awaitBackfill(b.GetName(), func(b *shoplakev1.Backfill) bool { return runningOf(b) == "" })
-	s.daily()
+	last, _ := s.daily()
 	if now := s.awaitBackfill(b.GetName(), func(*shoplakev1.Backfill) bool { return true }); now.GetState() != shoplakev1.BackfillState_BACKFILL_STATE_PAUSED ||
 		now.GetIntervalsDone() != still.GetIntervalsDone() || now.GetIntervalsDone() == 5 {
 		t.Errorf("it was paused as %v and is %v", still, now)
@@ -221,6 +221,9 @@ func TestBackfillLetsOthersGoFirst(t *testing.T) {
 	}
 	if got := s.tablesNow(); fmt.Sprint(got) != fmt.Sprint(before) {
 		t.Errorf("tables were %v and are %v", before, got)
+	}
+	if flow, err := shoplakev1.NewFlowServiceClient(s.conn).GetFlow(t.Context(), &shoplakev1.GetFlowRequest{Name: "flows/daily"}); err != nil || flow.GetLastRun().GetRun() != last.GetName() {
+		t.Errorf("the last run of the flow is %v (%v), want %s, which was none of the backfill", flow.GetLastRun(), err, last.GetName())
 	}
 	list, err := s.backfills().ListBackfills(t.Context(), &shoplakev1.ListBackfillsRequest{})
 	if err != nil || len(list.GetBackfills()) != 1 || list.GetBackfills()[0].GetIntervalsDone() != 5 {

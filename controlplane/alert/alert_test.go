@@ -3,6 +3,7 @@ package alert
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -58,6 +59,35 @@ func TestOnEnded(t *testing.T) {
 		}
 		if !strings.Contains(n.Text, "/runs/"+s.run) || n.Kind == Failed && !(strings.Contains(n.Text, "bad data: check net found 3 rows") && strings.Contains(n.Title, "silver.orders")) {
 			t.Errorf("step %d says %q: %q", i, n.Title, n.Text)
+		}
+	}
+}
+
+// A backfill's failures are told as its own, and its successes are taken for none of the flow's.
+func TestOnEndedOfABackfill(t *testing.T) {
+	t.Parallel()
+	var m Memory
+	for i, s := range []struct {
+		backfill, outcome, want string
+	}{
+		{"", "failed", "Shoplake: daily failed at silver.orders"},
+		{"B1", "succeeded", ""},
+		{"B1", "failed", "Shoplake: a backfill of daily failed at silver.orders"},
+		{"B1", "succeeded", ""},
+		{"", "succeeded", "Shoplake: daily works again"},
+		{"B2", "failed", "Shoplake: a backfill of daily failed at silver.orders"},
+		{"", "succeeded", ""},
+	} {
+		e := Ended{RunID: fmt.Sprint(i), Flow: "daily", Backfill: s.backfill, Failed: s.outcome == "failed", Succeeded: s.outcome == "succeeded", At: noon.Add(time.Duration(i) * time.Minute)}
+		if e.Failed {
+			e.Stage = "silver.orders"
+		}
+		n, next := OnEnded(m, e, "")
+		if m = next; n == nil && s.want == "" {
+			continue
+		}
+		if n == nil || n.Title != s.want || s.backfill != "" && !strings.Contains(n.Text, "shoplake backfill resume "+s.backfill) {
+			t.Errorf("step %d: people are told %+v, want %q", i, n, s.want)
 		}
 	}
 }

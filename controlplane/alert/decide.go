@@ -24,6 +24,8 @@ const (
 // Ended is a run that ended.
 type Ended struct {
 	RunID, Flow string
+	// Backfill is the one that the run is of; empty where it is of none.
+	Backfill string
 	// Digest is the run's pipeline.
 	Digest string
 	// Outcome says how: failed, succeeded or, for one that a person cancelled, neither.
@@ -45,7 +47,7 @@ type Notice struct {
 	Channels []string
 }
 
-// Memory is what was told before, by flow: it keeps a notice from being sent twice.
+// Memory is what was told before, by flow, and of each flow's backfills: it keeps a notice from being sent twice.
 type Memory struct {
 	Flows map[string]Told `json:"flows"`
 	// Since is when people were first to be told anything: they do not hear of what ended before.
@@ -65,9 +67,14 @@ type Told struct {
 }
 
 // OnEnded says what people are to be told of a run that ended, nil where nothing, and what to remember. It is pure. A run that
-// was looked at before changes nothing; each failure is told, a success only after a failure.
+// was looked at before changes nothing; each failure is told, a success only after a failure. Of a backfill failures alone are told:
+// its runs say nothing about how the flow's own ones do.
 func OnEnded(m Memory, e Ended, link string) (*Notice, Memory) {
-	told := m.Flows[e.Flow]
+	about := e.Flow
+	if e.Backfill != "" {
+		about += " backfill"
+	}
+	told := m.Flows[about]
 	known := e.At.Before(told.At) || e.At.Equal(told.At) && e.RunID <= told.RunID
 	if told.At.IsZero() { // an older program remembered ids alone
 		known = e.RunID <= told.RunID
@@ -79,7 +86,7 @@ func OnEnded(m Memory, e Ended, link string) (*Notice, Memory) {
 	var n *Notice
 	switch {
 	case e.Failed:
-		told.Failed = true
+		told.Failed = e.Backfill == ""
 		n = failure(e, link)
 	case e.Succeeded:
 		if told.Failed {
@@ -91,7 +98,7 @@ func OnEnded(m Memory, e Ended, link string) (*Notice, Memory) {
 	if n != nil {
 		n.Flow, n.RunID, n.Channels = e.Flow, e.RunID, e.Channels
 	}
-	return n, m.with(e.Flow, told)
+	return n, m.with(about, told)
 }
 
 func failure(e Ended, link string) *Notice {
@@ -105,9 +112,14 @@ func failure(e Ended, link string) *Notice {
 			what = e.Class + ": " + what
 		}
 	}
-	return &Notice{Kind: Failed, Title: fmt.Sprintf("Shoplake: %s failed%s", e.Flow, where),
-		Text: lines(fmt.Sprintf("Run %s of flow %s failed%s at %s.", e.RunID, e.Flow, where, stamp(e.At)), what,
-			"Readers still see what was published before.", link)}
+	whose, of, next := e.Flow, "flow "+e.Flow, ""
+	if e.Backfill != "" {
+		whose, of = "a backfill of "+e.Flow, "backfill "+e.Backfill+" of "+of
+		next = "Should it have stopped, this lets it go on: shoplake backfill resume " + e.Backfill
+	}
+	return &Notice{Kind: Failed, Title: fmt.Sprintf("Shoplake: %s failed%s", whose, where),
+		Text: lines(fmt.Sprintf("Run %s of %s failed%s at %s.", e.RunID, of, where, stamp(e.At)), what,
+			"Readers still see what was published before.", next, link)}
 }
 
 // OnLate says what people are to be told of a flow that is late for a nominal time. It is pure; each nominal time is told once.

@@ -129,7 +129,7 @@ func (h *Handler) flow(ctx context.Context, name string) (*pipeline.Pipeline, *p
 // lookedThrough bounds the runs among which the last one of a flow is looked for.
 const lookedThrough = 500
 
-// lastRuns are the newest runs of flows, by flow.
+// lastRuns are the newest runs of flows, by flow; what a backfill did says nothing of how the flow itself does.
 func (h *Handler) lastRuns(ctx context.Context, flows []*pipeline.Flow) (map[string]*shoplakev1.FlowRun, error) {
 	last := map[string]*shoplakev1.FlowRun{}
 	wanted := map[string]bool{}
@@ -138,7 +138,7 @@ func (h *Handler) lastRuns(ctx context.Context, flows []*pipeline.Flow) (map[str
 	}
 	looked := 0
 	err := h.Runs.List(ctx, "", func(s *runs.State) bool {
-		if flow := s.Submitted.GetFlow(); wanted[flow] && !s.Dry() {
+		if flow := s.Submitted.GetFlow(); wanted[flow] && !s.Dry() && s.Submitted.GetBackfill() == "" {
 			run := s.Run()
 			last[flow] = &shoplakev1.FlowRun{Run: run.GetName(), State: run.GetState(), CreateTime: run.GetCreateTime(), EndTime: run.GetEndTime()}
 			delete(wanted, flow)

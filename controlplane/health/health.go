@@ -73,7 +73,7 @@ func (h *Handler) addRuns(ctx context.Context, v *shoplakev1.Health) error {
 		if !s.Terminal() {
 			v.RunsOpen++
 		}
-		if !seen[run.GetFlow()] {
+		if !seen[run.GetFlow()] && s.Submitted.GetBackfill() == "" { // a backfill says nothing of how the flow itself does
 			seen[run.GetFlow()] = true
 			v.Flows = append(v.Flows, &shoplakev1.FlowHealth{Flow: run.GetFlow(), LastRun: run.GetName(), LastState: strings.TrimPrefix(run.GetState().String(), "RUN_STATE_"), LastEndTime: run.GetEndTime()})
 		}
