@@ -128,8 +128,14 @@ func (s *shop) run(request *shoplakev1.SubmitRunRequest) (*shoplakev1.Run, map[s
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	stages := map[string]*shoplakev1.Stage{}
-	stream, err := s.runs.WatchRun(ctx, &shoplakev1.WatchRunRequest{Name: run.GetName()})
+	return s.toEnd(ctx, run.GetName())
+}
+
+// toEnd watches a run to its end.
+func (s *shop) toEnd(ctx context.Context, name string) (run *shoplakev1.Run, stages map[string]*shoplakev1.Stage) {
+	s.t.Helper()
+	stages = map[string]*shoplakev1.Stage{}
+	stream, err := s.runs.WatchRun(ctx, &shoplakev1.WatchRunRequest{Name: name})
 	if err != nil {
 		s.t.Fatal(err)
 	}

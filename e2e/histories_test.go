@@ -105,9 +105,11 @@ func (h *history) report(list []step) string {
 		h.seed, h.differs, h.seed, strings.Join(words, " "), strings.Join(h.told, "\n"), strings.Join(h.built, "\n"))
 }
 
-// submit runs and remembers what was read.
+// submit runs, the daily flow unless told otherwise, and remembers what was read.
 func (h *history) submit(request *shoplakev1.SubmitRunRequest) *shoplakev1.Run {
-	request.Flow = "flows/daily"
+	if request.GetFlow() == "" {
+		request.Flow = "flows/daily"
+	}
 	run, stages := h.s.run(request)
 	h.ended(run, stages, request.GetStartDate() == "" && request.GetEndDate() == "")
 	return run
@@ -127,9 +129,10 @@ func (h *history) ended(run *shoplakev1.Run, stages map[string]*shoplakev1.Stage
 	for _, notice := range run.GetNotices() {
 		h.built = append(h.built, "  notice: "+notice)
 	}
+	h.open = run.GetName()
 	switch run.GetState() {
 	case shoplakev1.RunState_RUN_STATE_SUCCEEDED:
-		h.read = map[place]readFile{}
+		h.open, h.read = "", map[place]readFile{}
 		for p, f := range h.landing {
 			h.read[p] = readFile{f, h.readBy(p.source)}
 		}
@@ -142,6 +145,38 @@ func (h *history) ended(run *shoplakev1.Run, stages map[string]*shoplakev1.Stage
 			h.differs = fmt.Sprintf("the run ended as %v: %v", run.GetState(), run.GetError())
 		}
 	}
+}
+
+// partRun stops at a layer: what follows from it finds out later what has changed.
+func (h *history) partRun(r *rand.Rand) {
+	h.submit(&shoplakev1.SubmitRunRequest{Flow: pick(r, []string{"flows/sources", "flows/layers"})})
+}
+
+// maintenanceRun rewrites files and forgets all that nobody needs: nothing may change by that.
+func (h *history) maintenanceRun(*rand.Rand) {
+	run, _ := h.s.run(&shoplakev1.SubmitRunRequest{Flow: "flows/maintenance"})
+	if h.tell("  %s %s", run.GetState(), run.GetError().GetMessage()); run.GetState() != shoplakev1.RunState_RUN_STATE_SUCCEEDED {
+		h.differs = fmt.Sprintf("maintenance ended as %v: %v", run.GetState(), run.GetError())
+	}
+}
+
+// resumeRun lets the last run go on, where it failed or was cancelled, or else one that it cancels: it may be refused, since
+// maintenance wrote its tables.
+func (h *history) resumeRun(r *rand.Rand) {
+	if h.open == "" {
+		h.cancelledRun(r)
+	}
+	if h.open == "" {
+		return // too late to cancel
+	}
+	ctx := h.t.Context()
+	if _, err := h.s.runs.ResumeRun(ctx, &shoplakev1.ResumeRunRequest{Name: h.open}); err != nil {
+		h.tell("  refused: %v", err)
+		return
+	}
+	run, stages := h.s.toEnd(ctx, h.open)
+	h.ended(run, stages, false)
+	h.read = nil // what it had read before, and what now, is not known here
 }
 
 func (h *history) openRun(*rand.Rand) { h.submit(&shoplakev1.SubmitRunRequest{}) }

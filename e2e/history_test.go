@@ -47,6 +47,9 @@ var steps = []struct {
 	{"interval", 5, (*history).intervalRun},
 	{"full", 1, (*history).fullRun},
 	{"cancel", 2, (*history).cancelledRun},
+	{"resume", 2, (*history).resumeRun},
+	{"part", 2, (*history).partRun},
+	{"maintain", 3, (*history).maintenanceRun},
 	{"compare", 1, (*history).compare},
 }
 
@@ -103,6 +106,8 @@ type history struct {
 	gone    map[place]readFile
 	// read is landing as the last run saw it, where that was good: of what another one read nobody here knows.
 	read map[place]readFile
+	// open is the last run where it failed or was cancelled: it may be resumed.
+	open string
 	// edits are the variants of the pipeline's files; see edits.
 	edits map[string]int
 	clock time.Time
