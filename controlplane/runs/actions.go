@@ -261,10 +261,10 @@ func (l *leader) listStaged(ctx context.Context, f facts) (*stagedList, error) {
 // commit makes the staged files part of the stage's tables: for an ingest quarantine first, then bronze, and the fate of the
 // files last. Once announced it is made again with the same files, by this or another coordinator, until it is known to have
 // happened: to give up half-way would lose rows or read them twice. Only where the stage's own table has nothing of it, and
-// never can, since somebody removed the files or the table, is the stage planned again.
+// never can, since somebody removed or altered the files or the table, is the stage planned again.
 func (l *leader) commit(ctx context.Context, f facts) ([]*dispatchv1.RunEvent, error) {
 	events, err := l.commitOutputs(ctx, f)
-	if !errors.Is(err, lake.ErrStaged) && !errors.Is(err, lake.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, lake.ErrStaged) && !errors.Is(err, lake.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errAltered) {
 		return events, err
 	}
 	history, lookErr := l.Lake.Snapshots(ctx, f.table)
@@ -371,7 +371,7 @@ func (l *planner) readObject(ctx context.Context, path, sha string, m proto.Mess
 		return err
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sha {
-		return fmt.Errorf("%s does not have the content that the run's log names: somebody changed it", path)
+		return fmt.Errorf("%s %w", path, errAltered)
 	}
 	return proto.Unmarshal(data, m)
 }

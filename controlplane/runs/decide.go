@@ -17,8 +17,11 @@ const actionTries = 5
 // errFenced says that another coordinator has taken over.
 var errFenced = errors.New("another coordinator has taken over")
 
-// errStagedGone says that what was announced can never be committed, since somebody removed it.
+// errStagedGone says that what was announced can never be committed, since somebody removed or altered it.
 var errStagedGone = errors.New("what was to be committed is gone")
+
+// errAltered says of a file in the lake that it is not the one that was written.
+var errAltered = errors.New("does not have the content that the run's log names: somebody changed it")
 
 // running is an open run in the leader's hands. What is decided about it here is pure, so that a model can drive it.
 type running struct {

@@ -124,14 +124,14 @@ func (l *leader) fenceCommits(ctx context.Context) error {
 	return nil
 }
 
-// announced are the tables that a stage's announced commit writes. Where somebody removed the plan that names them, it is all that
-// may be among them.
+// announced are the tables that a stage's announced commit writes. Where somebody removed or altered the plan that names them, it
+// is all that may be among them.
 func (l *leader) announced(ctx context.Context, st *Stage) ([]string, error) {
 	var plan dispatchv1.StagePlan
 	err := l.readObject(ctx, st.Planned.GetPlanPath(), st.Planned.GetPlanSha256(), &plan)
 	tables := []string{st.Table}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errAltered):
 		for _, t := range pipeline.OpsTables() {
 			tables = append(tables, t.Name)
 		}

@@ -212,10 +212,28 @@ func TestDeposedLeaderDecidesNothing(t *testing.T) {
 	}
 }
 
-// Who removes a plan, or a table, stops a run, not everybody who would coordinate.
+// Who removes a plan, or a table, or writes over a plan, has a stage planned again, and keeps nobody from coordinating.
 func TestTakeoverWithoutThePlan(t *testing.T) {
 	t.Parallel()
-	c := newCoordinator(t)
+	for name, spoil := range map[string]func(t *testing.T, c *Coordinator) error{
+		"removed": func(*testing.T, *Coordinator) error { return nil },
+		"altered": func(t *testing.T, c *Coordinator) error {
+			return c.Lake.WriteObject(t.Context(), "plans/gone.pb", []byte("something else"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCoordinator(t)
+			if err := spoil(t, c); err != nil {
+				t.Fatal(err)
+			}
+			c.wantTakeoverWithoutThePlan(t)
+		})
+	}
+}
+
+func (c *Coordinator) wantTakeoverWithoutThePlan(t *testing.T) {
+	t.Helper()
 	c.log.write(t, runID(1), submitted("daily"), &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{
 		Stages: []*dispatchv1.StageNode{{Table: "silver.a"}}}}}, plannedAs("silver.a"), committing("silver.a", 1, "staged", "0"))
 	table := lake.Schema{Columns: []lake.Column{{Name: "id", Type: "VARCHAR"}}}
@@ -229,6 +247,9 @@ func TestTakeoverWithoutThePlan(t *testing.T) {
 	}
 	if epoch, err := c.Lake.HighestEpoch(t.Context()); epoch != l.epoch || err != nil {
 		t.Errorf("the table that may be written has seen epoch %d (%v)", epoch, err)
+	}
+	if _, err := l.commit(t.Context(), gatherFacts(l.runs[runID(1)].state, "silver.a")); !errors.Is(err, errStagedGone) {
+		t.Errorf("the commit ends with %v, and the stage is not planned again", err)
 	}
 }
 
