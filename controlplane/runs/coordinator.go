@@ -183,7 +183,10 @@ func (l *leader) onReports(ctx context.Context, batch []bus.ReportDelivery) erro
 		byRun[d.Report.GetRunId()] = append(byRun[d.Report.GetRunId()], &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Task{Task: d.Report}})
 	}
 	for id, events := range byRun {
-		if l.runs[id] == nil {
+		unknown := func(e *dispatchv1.RunEvent) bool { return l.runs[id].state.Stage(e.GetTask().GetStage()) == nil }
+		if l.runs[id] == nil || slices.ContainsFunc(events, unknown) {
+			// What is dropped here is gone: the log must say that nobody waits for it, and not what was known of it before it was
+			// laid out by another coordinator.
 			if _, err := l.load(ctx, id); err != nil {
 				return err
 			}
@@ -192,8 +195,7 @@ func (l *leader) onReports(ctx context.Context, batch []bus.ReportDelivery) erro
 		if r == nil {
 			continue // the run has ended: a late report changes nothing
 		}
-		events = slices.DeleteFunc(events, func(e *dispatchv1.RunEvent) bool { return r.state.Stage(e.GetTask().GetStage()) == nil })
-		if len(events) == 0 {
+		if events = slices.DeleteFunc(events, unknown); len(events) == 0 {
 			continue
 		}
 		if err := l.append(ctx, r, func() []*dispatchv1.RunEvent { return events }); err != nil {

@@ -212,6 +212,31 @@ func TestDeposedLeaderDecidesNothing(t *testing.T) {
 	}
 }
 
+// Who slept while another one laid out a run takes no report of it out of the queue before it stands in the log.
+func TestReportOfARunThatAnotherLaidOut(t *testing.T) {
+	t.Parallel()
+	c := newCoordinator(t)
+	id := runID(1)
+	c.log.write(t, id, submitted("daily"))
+	sleeper := c.takeOver(t)
+	plan := plannedAs("bronze.a")
+	plan.GetStagePlanned().TaskIds = []string{"1"}
+	c.log.write(t, id, &dispatchv1.RunEvent{Kind: &dispatchv1.RunEvent_Started{Started: &dispatchv1.RunStarted{
+		Stages: []*dispatchv1.StageNode{{Table: "bronze.a"}}}}}, plan)
+	acknowledged := false
+	err := sleeper.onReports(t.Context(), []bus.ReportDelivery{{
+		Report: &dispatchv1.TaskReport{RunId: id, Stage: "bronze.a", TaskId: "1", AttemptId: "a", Release: 1, PlanSha256: plan.GetStagePlanned().GetPlanSha256(),
+			Outcome: &dispatchv1.TaskReport_Succeeded{Succeeded: &dispatchv1.TaskSucceeded{}}},
+		Ack: func() error { acknowledged = true; return nil },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done := c.log.write(t, id).Stage("bronze.a").Task("1").Done; acknowledged && done == nil {
+		t.Error("a result was acknowledged that no log has")
+	}
+}
+
 // Who removes a plan, or a table, or writes over a plan, has a stage planned again, and keeps nobody from coordinating.
 func TestTakeoverWithoutThePlan(t *testing.T) {
 	t.Parallel()
