@@ -160,3 +160,20 @@ func (h *Handler) WatchRun(r *shoplakev1.WatchRunRequest, stream grpc.ServerStre
 		return stream.Send(response)
 	})
 }
+
+// WatchRuns sends the runs that are open, then each run that changes.
+func (h *Handler) WatchRuns(r *shoplakev1.WatchRunsRequest, stream grpc.ServerStreamingServer[shoplakev1.WatchRunsResponse]) error {
+	match, err := parseFilter(r.GetFilter())
+	if err != nil {
+		return err
+	}
+	return h.Runs.WatchAll(stream.Context(), func(runs []*shoplakev1.Run) error {
+		response := &shoplakev1.WatchRunsResponse{}
+		for _, run := range runs {
+			if match(run) {
+				response.Runs = append(response.Runs, run)
+			}
+		}
+		return stream.Send(response)
+	})
+}

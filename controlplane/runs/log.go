@@ -37,6 +37,8 @@ type Log struct {
 	mu     sync.Mutex
 	folded map[string]*State
 	recent []string
+
+	watched crowd
 }
 
 // foldedRuns is how many folded states a Log keeps.

@@ -55,6 +55,9 @@ type Server struct {
 	health   *health.Server
 	listener net.Listener
 	done     chan struct{}
+	// stopping ends, and stop ends it, when the server begins to stop.
+	stopping context.Context
+	stop     context.CancelFunc
 }
 
 // New makes a server; services are registered on it before Start.
@@ -68,11 +71,12 @@ func New(c Config) (*Server, error) {
 		return errPanic
 	})
 	s := &Server{config: c, health: health.NewServer(), done: make(chan struct{})}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.ChainUnaryInterceptor(unaryErrors(c.Log), recovery.UnaryServerInterceptor(caught), validate.UnaryServerInterceptor(validator)),
-		grpc.ChainStreamInterceptor(streamErrors(c.Log), recovery.StreamServerInterceptor(caught), validate.StreamServerInterceptor(validator)),
+		grpc.ChainStreamInterceptor(streamErrors(c.Log), endWith(s.stopping), recovery.StreamServerInterceptor(caught), validate.StreamServerInterceptor(validator)),
 	)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	return s, nil
@@ -153,9 +157,10 @@ func (s *Server) Address() string { return s.listener.Addr().String() }
 // Done is closed when the port has stopped.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Close tells health checks, lets open requests end for a while, and stops.
+// Close tells health checks, ends streams, lets other open requests end for a while, and stops.
 func (s *Server) Close() {
 	s.health.Shutdown()
+	s.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), graceTime)
 	defer cancel()
 	stopped := make(chan struct{})

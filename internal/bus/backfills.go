@@ -59,3 +59,8 @@ func (b *Bus) Backfills(ctx context.Context) (_ []string, moved uint64, err erro
 	slices.Sort(ids)
 	return ids, moved, nil
 }
+
+// WatchBackfills sends the id of each backfill that moves from now on. The channel is closed when ctx ends.
+func (b *Bus) WatchBackfills(ctx context.Context) (<-chan string, error) {
+	return b.watchSubjects(ctx, "watch for backfills", kvStream(backfillBucket), "$KV."+backfillBucket+".")
+}

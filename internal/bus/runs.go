@@ -150,23 +150,28 @@ func (b *Bus) Runs(ctx context.Context) ([]string, error) {
 // WatchNewRuns sends the id of each run whose log gets a message from now on; several messages of a run may be told as one.
 // The channel is closed when ctx ends.
 func (b *Bus) WatchNewRuns(ctx context.Context) (<-chan string, error) {
-	end, err := b.lastSequence(ctx, runStream)
+	return b.watchSubjects(ctx, "watch for runs", runStream, runSubject)
+}
+
+// watchSubjects sends what follows the prefix in the subject of each message of a stream from now on, each that already waits once.
+func (b *Bus) watchSubjects(ctx context.Context, what, stream, prefix string) (<-chan string, error) {
+	end, err := b.lastSequence(ctx, stream)
 	if err != nil {
-		return nil, fmt.Errorf("watch for runs: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	seen := make(chan string)
 	go func() {
 		defer close(seen)
-		o := followOptions{stream: runStream, subject: runSubject + "*", from: end + 1, headersOnly: true}
+		o := followOptions{stream: stream, subject: prefix + "*", from: end + 1, headersOnly: true}
 		err := b.follow(ctx, o, func(msg jetstream.Msg, _ *jetstream.MsgMetadata) error {
 			select {
-			case seen <- strings.TrimPrefix(msg.Subject(), runSubject):
+			case seen <- strings.TrimPrefix(msg.Subject(), prefix):
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		})
-		logEnd(ctx, "watching for runs ended", err)
+		logEnd(ctx, what+": ended", err)
 	}()
 	out := make(chan string)
 	go coalesce(seen, out)

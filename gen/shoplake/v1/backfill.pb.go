@@ -912,6 +912,88 @@ func (x *CancelBackfillRequest) GetName() string {
 	return ""
 }
 
+type WatchBackfillsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchBackfillsRequest) Reset() {
+	*x = WatchBackfillsRequest{}
+	mi := &file_shoplake_v1_backfill_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchBackfillsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchBackfillsRequest) ProtoMessage() {}
+
+func (x *WatchBackfillsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_backfill_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchBackfillsRequest.ProtoReflect.Descriptor instead.
+func (*WatchBackfillsRequest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_backfill_proto_rawDescGZIP(), []int{10}
+}
+
+// WatchBackfillsResponse has the backfills that are not over at first, the newest first, also where there are none; then those that
+// changed. One without backfills comes at least every 15 seconds, so that a connection that was lost is noticed.
+type WatchBackfillsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Backfills     []*Backfill            `protobuf:"bytes,1,rep,name=backfills,proto3" json:"backfills,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchBackfillsResponse) Reset() {
+	*x = WatchBackfillsResponse{}
+	mi := &file_shoplake_v1_backfill_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchBackfillsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchBackfillsResponse) ProtoMessage() {}
+
+func (x *WatchBackfillsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_backfill_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchBackfillsResponse.ProtoReflect.Descriptor instead.
+func (*WatchBackfillsResponse) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_backfill_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WatchBackfillsResponse) GetBackfills() []*Backfill {
+	if x != nil {
+		return x.Backfills
+	}
+	return nil
+}
+
 var File_shoplake_v1_backfill_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_backfill_proto_rawDesc = "" +
@@ -981,7 +1063,10 @@ const file_shoplake_v1_backfill_proto_rawDesc = "" +
 	"\x15ResumeBackfillRequest\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^backfills/[0-9A-Za-z]{26}$R\x04name\"O\n" +
 	"\x15CancelBackfillRequest\x126\n" +
-	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^backfills/[0-9A-Za-z]{26}$R\x04name*\xdc\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^backfills/[0-9A-Za-z]{26}$R\x04name\"\x17\n" +
+	"\x15WatchBackfillsRequest\"M\n" +
+	"\x16WatchBackfillsResponse\x123\n" +
+	"\tbackfills\x18\x01 \x03(\v2\x15.shoplake.v1.BackfillR\tbackfills*\xdc\x01\n" +
 	"\rBackfillState\x12\x1e\n" +
 	"\x1aBACKFILL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16BACKFILL_STATE_RUNNING\x10\x01\x12\x19\n" +
@@ -999,11 +1084,12 @@ const file_shoplake_v1_backfill_proto_rawDesc = "" +
 	"\tOnFailure\x12\x1a\n" +
 	"\x16ON_FAILURE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fON_FAILURE_STOP\x10\x01\x12\x17\n" +
-	"\x13ON_FAILURE_CONTINUE\x10\x022\xe2\x03\n" +
+	"\x13ON_FAILURE_CONTINUE\x10\x022\xbf\x04\n" +
 	"\x0fBackfillService\x12K\n" +
 	"\x0eCreateBackfill\x12\".shoplake.v1.CreateBackfillRequest\x1a\x15.shoplake.v1.Backfill\x12E\n" +
 	"\vGetBackfill\x12\x1f.shoplake.v1.GetBackfillRequest\x1a\x15.shoplake.v1.Backfill\x12V\n" +
-	"\rListBackfills\x12!.shoplake.v1.ListBackfillsRequest\x1a\".shoplake.v1.ListBackfillsResponse\x12I\n" +
+	"\rListBackfills\x12!.shoplake.v1.ListBackfillsRequest\x1a\".shoplake.v1.ListBackfillsResponse\x12[\n" +
+	"\x0eWatchBackfills\x12\".shoplake.v1.WatchBackfillsRequest\x1a#.shoplake.v1.WatchBackfillsResponse0\x01\x12I\n" +
 	"\rPauseBackfill\x12!.shoplake.v1.PauseBackfillRequest\x1a\x15.shoplake.v1.Backfill\x12K\n" +
 	"\x0eResumeBackfill\x12\".shoplake.v1.ResumeBackfillRequest\x1a\x15.shoplake.v1.Backfill\x12K\n" +
 	"\x0eCancelBackfill\x12\".shoplake.v1.CancelBackfillRequest\x1a\x15.shoplake.v1.BackfillB\xa6\x01\n" +
@@ -1022,52 +1108,57 @@ func file_shoplake_v1_backfill_proto_rawDescGZIP() []byte {
 }
 
 var file_shoplake_v1_backfill_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_shoplake_v1_backfill_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_shoplake_v1_backfill_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_shoplake_v1_backfill_proto_goTypes = []any{
-	(BackfillState)(0),            // 0: shoplake.v1.BackfillState
-	(BackfillIntervalState)(0),    // 1: shoplake.v1.BackfillIntervalState
-	(OnFailure)(0),                // 2: shoplake.v1.OnFailure
-	(*Backfill)(nil),              // 3: shoplake.v1.Backfill
-	(*BackfillInterval)(nil),      // 4: shoplake.v1.BackfillInterval
-	(*BackfillTable)(nil),         // 5: shoplake.v1.BackfillTable
-	(*CreateBackfillRequest)(nil), // 6: shoplake.v1.CreateBackfillRequest
-	(*GetBackfillRequest)(nil),    // 7: shoplake.v1.GetBackfillRequest
-	(*ListBackfillsRequest)(nil),  // 8: shoplake.v1.ListBackfillsRequest
-	(*ListBackfillsResponse)(nil), // 9: shoplake.v1.ListBackfillsResponse
-	(*PauseBackfillRequest)(nil),  // 10: shoplake.v1.PauseBackfillRequest
-	(*ResumeBackfillRequest)(nil), // 11: shoplake.v1.ResumeBackfillRequest
-	(*CancelBackfillRequest)(nil), // 12: shoplake.v1.CancelBackfillRequest
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*PlannedPartition)(nil),      // 14: shoplake.v1.PlannedPartition
+	(BackfillState)(0),             // 0: shoplake.v1.BackfillState
+	(BackfillIntervalState)(0),     // 1: shoplake.v1.BackfillIntervalState
+	(OnFailure)(0),                 // 2: shoplake.v1.OnFailure
+	(*Backfill)(nil),               // 3: shoplake.v1.Backfill
+	(*BackfillInterval)(nil),       // 4: shoplake.v1.BackfillInterval
+	(*BackfillTable)(nil),          // 5: shoplake.v1.BackfillTable
+	(*CreateBackfillRequest)(nil),  // 6: shoplake.v1.CreateBackfillRequest
+	(*GetBackfillRequest)(nil),     // 7: shoplake.v1.GetBackfillRequest
+	(*ListBackfillsRequest)(nil),   // 8: shoplake.v1.ListBackfillsRequest
+	(*ListBackfillsResponse)(nil),  // 9: shoplake.v1.ListBackfillsResponse
+	(*PauseBackfillRequest)(nil),   // 10: shoplake.v1.PauseBackfillRequest
+	(*ResumeBackfillRequest)(nil),  // 11: shoplake.v1.ResumeBackfillRequest
+	(*CancelBackfillRequest)(nil),  // 12: shoplake.v1.CancelBackfillRequest
+	(*WatchBackfillsRequest)(nil),  // 13: shoplake.v1.WatchBackfillsRequest
+	(*WatchBackfillsResponse)(nil), // 14: shoplake.v1.WatchBackfillsResponse
+	(*timestamppb.Timestamp)(nil),  // 15: google.protobuf.Timestamp
+	(*PlannedPartition)(nil),       // 16: shoplake.v1.PlannedPartition
 }
 var file_shoplake_v1_backfill_proto_depIdxs = []int32{
 	0,  // 0: shoplake.v1.Backfill.state:type_name -> shoplake.v1.BackfillState
 	2,  // 1: shoplake.v1.Backfill.on_failure:type_name -> shoplake.v1.OnFailure
-	13, // 2: shoplake.v1.Backfill.create_time:type_name -> google.protobuf.Timestamp
-	13, // 3: shoplake.v1.Backfill.end_time:type_name -> google.protobuf.Timestamp
+	15, // 2: shoplake.v1.Backfill.create_time:type_name -> google.protobuf.Timestamp
+	15, // 3: shoplake.v1.Backfill.end_time:type_name -> google.protobuf.Timestamp
 	4,  // 4: shoplake.v1.Backfill.intervals:type_name -> shoplake.v1.BackfillInterval
 	1,  // 5: shoplake.v1.BackfillInterval.state:type_name -> shoplake.v1.BackfillIntervalState
 	5,  // 6: shoplake.v1.BackfillInterval.tables:type_name -> shoplake.v1.BackfillTable
-	14, // 7: shoplake.v1.BackfillTable.partitions:type_name -> shoplake.v1.PlannedPartition
+	16, // 7: shoplake.v1.BackfillTable.partitions:type_name -> shoplake.v1.PlannedPartition
 	2,  // 8: shoplake.v1.CreateBackfillRequest.on_failure:type_name -> shoplake.v1.OnFailure
 	3,  // 9: shoplake.v1.ListBackfillsResponse.backfills:type_name -> shoplake.v1.Backfill
-	6,  // 10: shoplake.v1.BackfillService.CreateBackfill:input_type -> shoplake.v1.CreateBackfillRequest
-	7,  // 11: shoplake.v1.BackfillService.GetBackfill:input_type -> shoplake.v1.GetBackfillRequest
-	8,  // 12: shoplake.v1.BackfillService.ListBackfills:input_type -> shoplake.v1.ListBackfillsRequest
-	10, // 13: shoplake.v1.BackfillService.PauseBackfill:input_type -> shoplake.v1.PauseBackfillRequest
-	11, // 14: shoplake.v1.BackfillService.ResumeBackfill:input_type -> shoplake.v1.ResumeBackfillRequest
-	12, // 15: shoplake.v1.BackfillService.CancelBackfill:input_type -> shoplake.v1.CancelBackfillRequest
-	3,  // 16: shoplake.v1.BackfillService.CreateBackfill:output_type -> shoplake.v1.Backfill
-	3,  // 17: shoplake.v1.BackfillService.GetBackfill:output_type -> shoplake.v1.Backfill
-	9,  // 18: shoplake.v1.BackfillService.ListBackfills:output_type -> shoplake.v1.ListBackfillsResponse
-	3,  // 19: shoplake.v1.BackfillService.PauseBackfill:output_type -> shoplake.v1.Backfill
-	3,  // 20: shoplake.v1.BackfillService.ResumeBackfill:output_type -> shoplake.v1.Backfill
-	3,  // 21: shoplake.v1.BackfillService.CancelBackfill:output_type -> shoplake.v1.Backfill
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 10: shoplake.v1.WatchBackfillsResponse.backfills:type_name -> shoplake.v1.Backfill
+	6,  // 11: shoplake.v1.BackfillService.CreateBackfill:input_type -> shoplake.v1.CreateBackfillRequest
+	7,  // 12: shoplake.v1.BackfillService.GetBackfill:input_type -> shoplake.v1.GetBackfillRequest
+	8,  // 13: shoplake.v1.BackfillService.ListBackfills:input_type -> shoplake.v1.ListBackfillsRequest
+	13, // 14: shoplake.v1.BackfillService.WatchBackfills:input_type -> shoplake.v1.WatchBackfillsRequest
+	10, // 15: shoplake.v1.BackfillService.PauseBackfill:input_type -> shoplake.v1.PauseBackfillRequest
+	11, // 16: shoplake.v1.BackfillService.ResumeBackfill:input_type -> shoplake.v1.ResumeBackfillRequest
+	12, // 17: shoplake.v1.BackfillService.CancelBackfill:input_type -> shoplake.v1.CancelBackfillRequest
+	3,  // 18: shoplake.v1.BackfillService.CreateBackfill:output_type -> shoplake.v1.Backfill
+	3,  // 19: shoplake.v1.BackfillService.GetBackfill:output_type -> shoplake.v1.Backfill
+	9,  // 20: shoplake.v1.BackfillService.ListBackfills:output_type -> shoplake.v1.ListBackfillsResponse
+	14, // 21: shoplake.v1.BackfillService.WatchBackfills:output_type -> shoplake.v1.WatchBackfillsResponse
+	3,  // 22: shoplake.v1.BackfillService.PauseBackfill:output_type -> shoplake.v1.Backfill
+	3,  // 23: shoplake.v1.BackfillService.ResumeBackfill:output_type -> shoplake.v1.Backfill
+	3,  // 24: shoplake.v1.BackfillService.CancelBackfill:output_type -> shoplake.v1.Backfill
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_backfill_proto_init() }
@@ -1082,7 +1173,7 @@ func file_shoplake_v1_backfill_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_backfill_proto_rawDesc), len(file_shoplake_v1_backfill_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	BackfillService_CreateBackfill_FullMethodName = "/shoplake.v1.BackfillService/CreateBackfill"
 	BackfillService_GetBackfill_FullMethodName    = "/shoplake.v1.BackfillService/GetBackfill"
 	BackfillService_ListBackfills_FullMethodName  = "/shoplake.v1.BackfillService/ListBackfills"
+	BackfillService_WatchBackfills_FullMethodName = "/shoplake.v1.BackfillService/WatchBackfills"
 	BackfillService_PauseBackfill_FullMethodName  = "/shoplake.v1.BackfillService/PauseBackfill"
 	BackfillService_ResumeBackfill_FullMethodName = "/shoplake.v1.BackfillService/ResumeBackfill"
 	BackfillService_CancelBackfill_FullMethodName = "/shoplake.v1.BackfillService/CancelBackfill"
@@ -38,6 +39,8 @@ type BackfillServiceClient interface {
 	GetBackfill(ctx context.Context, in *GetBackfillRequest, opts ...grpc.CallOption) (*Backfill, error)
 	// ListBackfills returns backfills, the newest first, without their intervals.
 	ListBackfills(ctx context.Context, in *ListBackfillsRequest, opts ...grpc.CallOption) (*ListBackfillsResponse, error)
+	// WatchBackfills sends the backfills that are not over, then each as it or its run gets on, for as long as the caller listens.
+	WatchBackfills(ctx context.Context, in *WatchBackfillsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchBackfillsResponse], error)
 	// PauseBackfill lets the run that is under way end, and starts no other.
 	PauseBackfill(ctx context.Context, in *PauseBackfillRequest, opts ...grpc.CallOption) (*Backfill, error)
 	// ResumeBackfill lets a backfill go on that is paused, failed or was cancelled; intervals that failed are tried again.
@@ -84,6 +87,25 @@ func (c *backfillServiceClient) ListBackfills(ctx context.Context, in *ListBackf
 	return out, nil
 }
 
+func (c *backfillServiceClient) WatchBackfills(ctx context.Context, in *WatchBackfillsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchBackfillsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &BackfillService_ServiceDesc.Streams[0], BackfillService_WatchBackfills_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchBackfillsRequest, WatchBackfillsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BackfillService_WatchBackfillsClient = grpc.ServerStreamingClient[WatchBackfillsResponse]
+
 func (c *backfillServiceClient) PauseBackfill(ctx context.Context, in *PauseBackfillRequest, opts ...grpc.CallOption) (*Backfill, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Backfill)
@@ -125,6 +147,8 @@ type BackfillServiceServer interface {
 	GetBackfill(context.Context, *GetBackfillRequest) (*Backfill, error)
 	// ListBackfills returns backfills, the newest first, without their intervals.
 	ListBackfills(context.Context, *ListBackfillsRequest) (*ListBackfillsResponse, error)
+	// WatchBackfills sends the backfills that are not over, then each as it or its run gets on, for as long as the caller listens.
+	WatchBackfills(*WatchBackfillsRequest, grpc.ServerStreamingServer[WatchBackfillsResponse]) error
 	// PauseBackfill lets the run that is under way end, and starts no other.
 	PauseBackfill(context.Context, *PauseBackfillRequest) (*Backfill, error)
 	// ResumeBackfill lets a backfill go on that is paused, failed or was cancelled; intervals that failed are tried again.
@@ -149,6 +173,9 @@ func (UnimplementedBackfillServiceServer) GetBackfill(context.Context, *GetBackf
 }
 func (UnimplementedBackfillServiceServer) ListBackfills(context.Context, *ListBackfillsRequest) (*ListBackfillsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListBackfills not implemented")
+}
+func (UnimplementedBackfillServiceServer) WatchBackfills(*WatchBackfillsRequest, grpc.ServerStreamingServer[WatchBackfillsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchBackfills not implemented")
 }
 func (UnimplementedBackfillServiceServer) PauseBackfill(context.Context, *PauseBackfillRequest) (*Backfill, error) {
 	return nil, status.Error(codes.Unimplemented, "method PauseBackfill not implemented")
@@ -233,6 +260,17 @@ func _BackfillService_ListBackfills_Handler(srv interface{}, ctx context.Context
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _BackfillService_WatchBackfills_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchBackfillsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BackfillServiceServer).WatchBackfills(m, &grpc.GenericServerStream[WatchBackfillsRequest, WatchBackfillsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BackfillService_WatchBackfillsServer = grpc.ServerStreamingServer[WatchBackfillsResponse]
 
 func _BackfillService_PauseBackfill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PauseBackfillRequest)
@@ -320,6 +358,12 @@ var BackfillService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _BackfillService_CancelBackfill_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchBackfills",
+			Handler:       _BackfillService_WatchBackfills_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "shoplake/v1/backfill.proto",
 }

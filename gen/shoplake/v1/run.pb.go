@@ -2294,6 +2294,97 @@ func (x *WatchRunResponse) GetStages() []*Stage {
 	return nil
 }
 
+type WatchRunsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in ListRunsRequest: of other runs nothing is told.
+	Filter        string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRunsRequest) Reset() {
+	*x = WatchRunsRequest{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRunsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRunsRequest) ProtoMessage() {}
+
+func (x *WatchRunsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRunsRequest.ProtoReflect.Descriptor instead.
+func (*WatchRunsRequest) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *WatchRunsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+// WatchRunsResponse has the runs that are open at first, the newest first, also where there are none; then those that changed. One
+// without runs comes at least every 15 seconds, so that a connection that was lost is noticed.
+type WatchRunsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Runs          []*Run                 `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRunsResponse) Reset() {
+	*x = WatchRunsResponse{}
+	mi := &file_shoplake_v1_run_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRunsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRunsResponse) ProtoMessage() {}
+
+func (x *WatchRunsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_shoplake_v1_run_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRunsResponse.ProtoReflect.Descriptor instead.
+func (*WatchRunsResponse) Descriptor() ([]byte, []int) {
+	return file_shoplake_v1_run_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *WatchRunsResponse) GetRuns() []*Run {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
 var File_shoplake_v1_run_proto protoreflect.FileDescriptor
 
 const file_shoplake_v1_run_proto_rawDesc = "" +
@@ -2474,7 +2565,11 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x10WatchRunResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\"\n" +
 	"\x03run\x18\x02 \x01(\v2\x10.shoplake.v1.RunR\x03run\x12*\n" +
-	"\x06stages\x18\x03 \x03(\v2\x12.shoplake.v1.StageR\x06stages*\xb4\x01\n" +
+	"\x06stages\x18\x03 \x03(\v2\x12.shoplake.v1.StageR\x06stages\"4\n" +
+	"\x10WatchRunsRequest\x12 \n" +
+	"\x06filter\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06filter\"9\n" +
+	"\x11WatchRunsResponse\x12$\n" +
+	"\x04runs\x18\x01 \x03(\v2\x10.shoplake.v1.RunR\x04runs*\xb4\x01\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10RUN_STATE_QUEUED\x10\x01\x12\x15\n" +
@@ -2515,7 +2610,7 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\x0eTRIGGER_MANUAL\x10\x01\x12\x14\n" +
 	"\x10TRIGGER_SCHEDULE\x10\x02\x12\x14\n" +
 	"\x10TRIGGER_BACKFILL\x10\x03\x12\x11\n" +
-	"\rTRIGGER_EVENT\x10\x042\xf4\x06\n" +
+	"\rTRIGGER_EVENT\x10\x042\xc2\a\n" +
 	"\n" +
 	"RunService\x12<\n" +
 	"\tSubmitRun\x12\x1d.shoplake.v1.SubmitRunRequest\x1a\x10.shoplake.v1.Run\x126\n" +
@@ -2530,7 +2625,8 @@ const file_shoplake_v1_run_proto_rawDesc = "" +
 	"\n" +
 	"ListStages\x12\x1e.shoplake.v1.ListStagesRequest\x1a\x1f.shoplake.v1.ListStagesResponse\x12J\n" +
 	"\tListTasks\x12\x1d.shoplake.v1.ListTasksRequest\x1a\x1e.shoplake.v1.ListTasksResponse\x12I\n" +
-	"\bWatchRun\x12\x1c.shoplake.v1.WatchRunRequest\x1a\x1d.shoplake.v1.WatchRunResponse0\x01\x12P\n" +
+	"\bWatchRun\x12\x1c.shoplake.v1.WatchRunRequest\x1a\x1d.shoplake.v1.WatchRunResponse0\x01\x12L\n" +
+	"\tWatchRuns\x12\x1d.shoplake.v1.WatchRunsRequest\x1a\x1e.shoplake.v1.WatchRunsResponse0\x01\x12P\n" +
 	"\vListRunLogs\x12\x1f.shoplake.v1.ListRunLogsRequest\x1a .shoplake.v1.ListRunLogsResponse\x12U\n" +
 	"\fWatchRunLogs\x12 .shoplake.v1.WatchRunLogsRequest\x1a!.shoplake.v1.WatchRunLogsResponse0\x01B\xa1\x01\n" +
 	"\x0fcom.shoplake.v1B\bRunProtoP\x01Z7github.com/shoplake/shoplake/gen/shoplake/v1;shoplakev1\xa2\x02\x03SXX\xaa\x02\vShoplake.V1\xca\x02\vShoplake\\V1\xe2\x02\x17Shoplake\\V1\\GPBMetadata\xea\x02\fShoplake::V1b\x06proto3"
@@ -2548,7 +2644,7 @@ func file_shoplake_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_shoplake_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_shoplake_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_shoplake_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_shoplake_v1_run_proto_goTypes = []any{
 	(RunState)(0),                 // 0: shoplake.v1.RunState
 	(StageState)(0),               // 1: shoplake.v1.StageState
@@ -2580,44 +2676,46 @@ var file_shoplake_v1_run_proto_goTypes = []any{
 	(*ListTasksResponse)(nil),     // 27: shoplake.v1.ListTasksResponse
 	(*WatchRunRequest)(nil),       // 28: shoplake.v1.WatchRunRequest
 	(*WatchRunResponse)(nil),      // 29: shoplake.v1.WatchRunResponse
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
-	(*ListRunLogsRequest)(nil),    // 32: shoplake.v1.ListRunLogsRequest
-	(*WatchRunLogsRequest)(nil),   // 33: shoplake.v1.WatchRunLogsRequest
-	(*ListRunLogsResponse)(nil),   // 34: shoplake.v1.ListRunLogsResponse
-	(*WatchRunLogsResponse)(nil),  // 35: shoplake.v1.WatchRunLogsResponse
+	(*WatchRunsRequest)(nil),      // 30: shoplake.v1.WatchRunsRequest
+	(*WatchRunsResponse)(nil),     // 31: shoplake.v1.WatchRunsResponse
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
+	(*ListRunLogsRequest)(nil),    // 34: shoplake.v1.ListRunLogsRequest
+	(*WatchRunLogsRequest)(nil),   // 35: shoplake.v1.WatchRunLogsRequest
+	(*ListRunLogsResponse)(nil),   // 36: shoplake.v1.ListRunLogsResponse
+	(*WatchRunLogsResponse)(nil),  // 37: shoplake.v1.WatchRunLogsResponse
 }
 var file_shoplake_v1_run_proto_depIdxs = []int32{
 	0,  // 0: shoplake.v1.Run.state:type_name -> shoplake.v1.RunState
 	4,  // 1: shoplake.v1.Run.trigger:type_name -> shoplake.v1.Trigger
-	30, // 2: shoplake.v1.Run.create_time:type_name -> google.protobuf.Timestamp
-	30, // 3: shoplake.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	30, // 4: shoplake.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	32, // 2: shoplake.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	32, // 3: shoplake.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	32, // 4: shoplake.v1.Run.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 5: shoplake.v1.Run.error:type_name -> shoplake.v1.RunError
 	6,  // 6: shoplake.v1.Run.counts:type_name -> shoplake.v1.RunCounts
 	8,  // 7: shoplake.v1.Run.planned_stages:type_name -> shoplake.v1.Stage
-	30, // 8: shoplake.v1.Run.nominal_time:type_name -> google.protobuf.Timestamp
+	32, // 8: shoplake.v1.Run.nominal_time:type_name -> google.protobuf.Timestamp
 	3,  // 9: shoplake.v1.RunError.class:type_name -> shoplake.v1.ErrorClass
 	1,  // 10: shoplake.v1.Stage.state:type_name -> shoplake.v1.StageState
-	31, // 11: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
-	31, // 12: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
-	30, // 13: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
-	30, // 14: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
+	33, // 11: shoplake.v1.Stage.queued:type_name -> google.protobuf.Duration
+	33, // 12: shoplake.v1.Stage.running:type_name -> google.protobuf.Duration
+	32, // 13: shoplake.v1.Stage.start_time:type_name -> google.protobuf.Timestamp
+	32, // 14: shoplake.v1.Stage.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 15: shoplake.v1.Stage.error:type_name -> shoplake.v1.RunError
 	10, // 16: shoplake.v1.Stage.planned:type_name -> shoplake.v1.PlannedPartition
-	30, // 17: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
-	30, // 18: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
+	32, // 17: shoplake.v1.Stage.running_since:type_name -> google.protobuf.Timestamp
+	32, // 18: shoplake.v1.Stage.queued_since:type_name -> google.protobuf.Timestamp
 	12, // 19: shoplake.v1.Stage.failed_attempts:type_name -> shoplake.v1.Attempt
 	9,  // 20: shoplake.v1.Stage.maintenance:type_name -> shoplake.v1.StageMaintenance
 	2,  // 21: shoplake.v1.Task.state:type_name -> shoplake.v1.TaskState
-	30, // 22: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
-	30, // 23: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
-	30, // 24: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
+	32, // 22: shoplake.v1.Task.queue_time:type_name -> google.protobuf.Timestamp
+	32, // 23: shoplake.v1.Task.start_time:type_name -> google.protobuf.Timestamp
+	32, // 24: shoplake.v1.Task.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 25: shoplake.v1.Task.error:type_name -> shoplake.v1.RunError
 	12, // 26: shoplake.v1.Task.tries:type_name -> shoplake.v1.Attempt
-	30, // 27: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
-	30, // 28: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	30, // 29: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	32, // 27: shoplake.v1.Attempt.release_time:type_name -> google.protobuf.Timestamp
+	32, // 28: shoplake.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	32, // 29: shoplake.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
 	7,  // 30: shoplake.v1.Attempt.error:type_name -> shoplake.v1.RunError
 	5,  // 31: shoplake.v1.ListRunsResponse.runs:type_name -> shoplake.v1.Run
 	5,  // 32: shoplake.v1.CancelRunsResponse.runs:type_name -> shoplake.v1.Run
@@ -2629,35 +2727,38 @@ var file_shoplake_v1_run_proto_depIdxs = []int32{
 	11, // 38: shoplake.v1.ListTasksResponse.tasks:type_name -> shoplake.v1.Task
 	5,  // 39: shoplake.v1.WatchRunResponse.run:type_name -> shoplake.v1.Run
 	8,  // 40: shoplake.v1.WatchRunResponse.stages:type_name -> shoplake.v1.Stage
-	13, // 41: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
-	14, // 42: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
-	15, // 43: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
-	17, // 44: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
-	18, // 45: shoplake.v1.RunService.CancelRuns:input_type -> shoplake.v1.CancelRunsRequest
-	20, // 46: shoplake.v1.RunService.ResumeRun:input_type -> shoplake.v1.ResumeRunRequest
-	21, // 47: shoplake.v1.RunService.ResumeRuns:input_type -> shoplake.v1.ResumeRunsRequest
-	24, // 48: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
-	26, // 49: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
-	28, // 50: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
-	32, // 51: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
-	33, // 52: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
-	5,  // 53: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
-	5,  // 54: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
-	16, // 55: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
-	5,  // 56: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
-	19, // 57: shoplake.v1.RunService.CancelRuns:output_type -> shoplake.v1.CancelRunsResponse
-	5,  // 58: shoplake.v1.RunService.ResumeRun:output_type -> shoplake.v1.Run
-	22, // 59: shoplake.v1.RunService.ResumeRuns:output_type -> shoplake.v1.ResumeRunsResponse
-	25, // 60: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
-	27, // 61: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
-	29, // 62: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
-	34, // 63: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
-	35, // 64: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
-	53, // [53:65] is the sub-list for method output_type
-	41, // [41:53] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	5,  // 41: shoplake.v1.WatchRunsResponse.runs:type_name -> shoplake.v1.Run
+	13, // 42: shoplake.v1.RunService.SubmitRun:input_type -> shoplake.v1.SubmitRunRequest
+	14, // 43: shoplake.v1.RunService.GetRun:input_type -> shoplake.v1.GetRunRequest
+	15, // 44: shoplake.v1.RunService.ListRuns:input_type -> shoplake.v1.ListRunsRequest
+	17, // 45: shoplake.v1.RunService.CancelRun:input_type -> shoplake.v1.CancelRunRequest
+	18, // 46: shoplake.v1.RunService.CancelRuns:input_type -> shoplake.v1.CancelRunsRequest
+	20, // 47: shoplake.v1.RunService.ResumeRun:input_type -> shoplake.v1.ResumeRunRequest
+	21, // 48: shoplake.v1.RunService.ResumeRuns:input_type -> shoplake.v1.ResumeRunsRequest
+	24, // 49: shoplake.v1.RunService.ListStages:input_type -> shoplake.v1.ListStagesRequest
+	26, // 50: shoplake.v1.RunService.ListTasks:input_type -> shoplake.v1.ListTasksRequest
+	28, // 51: shoplake.v1.RunService.WatchRun:input_type -> shoplake.v1.WatchRunRequest
+	30, // 52: shoplake.v1.RunService.WatchRuns:input_type -> shoplake.v1.WatchRunsRequest
+	34, // 53: shoplake.v1.RunService.ListRunLogs:input_type -> shoplake.v1.ListRunLogsRequest
+	35, // 54: shoplake.v1.RunService.WatchRunLogs:input_type -> shoplake.v1.WatchRunLogsRequest
+	5,  // 55: shoplake.v1.RunService.SubmitRun:output_type -> shoplake.v1.Run
+	5,  // 56: shoplake.v1.RunService.GetRun:output_type -> shoplake.v1.Run
+	16, // 57: shoplake.v1.RunService.ListRuns:output_type -> shoplake.v1.ListRunsResponse
+	5,  // 58: shoplake.v1.RunService.CancelRun:output_type -> shoplake.v1.Run
+	19, // 59: shoplake.v1.RunService.CancelRuns:output_type -> shoplake.v1.CancelRunsResponse
+	5,  // 60: shoplake.v1.RunService.ResumeRun:output_type -> shoplake.v1.Run
+	22, // 61: shoplake.v1.RunService.ResumeRuns:output_type -> shoplake.v1.ResumeRunsResponse
+	25, // 62: shoplake.v1.RunService.ListStages:output_type -> shoplake.v1.ListStagesResponse
+	27, // 63: shoplake.v1.RunService.ListTasks:output_type -> shoplake.v1.ListTasksResponse
+	29, // 64: shoplake.v1.RunService.WatchRun:output_type -> shoplake.v1.WatchRunResponse
+	31, // 65: shoplake.v1.RunService.WatchRuns:output_type -> shoplake.v1.WatchRunsResponse
+	36, // 66: shoplake.v1.RunService.ListRunLogs:output_type -> shoplake.v1.ListRunLogsResponse
+	37, // 67: shoplake.v1.RunService.WatchRunLogs:output_type -> shoplake.v1.WatchRunLogsResponse
+	55, // [55:68] is the sub-list for method output_type
+	42, // [42:55] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_shoplake_v1_run_proto_init() }
@@ -2672,7 +2773,7 @@ func file_shoplake_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shoplake_v1_run_proto_rawDesc), len(file_shoplake_v1_run_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

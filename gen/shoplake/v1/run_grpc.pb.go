@@ -29,6 +29,7 @@ const (
 	RunService_ListStages_FullMethodName   = "/shoplake.v1.RunService/ListStages"
 	RunService_ListTasks_FullMethodName    = "/shoplake.v1.RunService/ListTasks"
 	RunService_WatchRun_FullMethodName     = "/shoplake.v1.RunService/WatchRun"
+	RunService_WatchRuns_FullMethodName    = "/shoplake.v1.RunService/WatchRuns"
 	RunService_ListRunLogs_FullMethodName  = "/shoplake.v1.RunService/ListRunLogs"
 	RunService_WatchRunLogs_FullMethodName = "/shoplake.v1.RunService/WatchRunLogs"
 )
@@ -60,6 +61,9 @@ type RunServiceClient interface {
 	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
 	// WatchRun sends a snapshot of the run, then each change as it happens, until the run has ended.
 	WatchRun(ctx context.Context, in *WatchRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunResponse], error)
+	// WatchRuns sends the runs that are open, then each run as it begins, gets on and ends, for as long as the caller listens. It
+	// tells of runs whoever started them; WatchRun tells more of one.
+	WatchRuns(ctx context.Context, in *WatchRunsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunsResponse], error)
 	// ListRunLogs returns what the control plane and the workers logged about a run, the oldest first.
 	ListRunLogs(ctx context.Context, in *ListRunLogsRequest, opts ...grpc.CallOption) (*ListRunLogsResponse, error)
 	// WatchRunLogs sends the lines that are there, then each as it is written, until the run has ended.
@@ -183,6 +187,25 @@ func (c *runServiceClient) WatchRun(ctx context.Context, in *WatchRunRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RunService_WatchRunClient = grpc.ServerStreamingClient[WatchRunResponse]
 
+func (c *runServiceClient) WatchRuns(ctx context.Context, in *WatchRunsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RunService_ServiceDesc.Streams[1], RunService_WatchRuns_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRunsRequest, WatchRunsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RunService_WatchRunsClient = grpc.ServerStreamingClient[WatchRunsResponse]
+
 func (c *runServiceClient) ListRunLogs(ctx context.Context, in *ListRunLogsRequest, opts ...grpc.CallOption) (*ListRunLogsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListRunLogsResponse)
@@ -195,7 +218,7 @@ func (c *runServiceClient) ListRunLogs(ctx context.Context, in *ListRunLogsReque
 
 func (c *runServiceClient) WatchRunLogs(ctx context.Context, in *WatchRunLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunLogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &RunService_ServiceDesc.Streams[1], RunService_WatchRunLogs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &RunService_ServiceDesc.Streams[2], RunService_WatchRunLogs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +262,9 @@ type RunServiceServer interface {
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
 	// WatchRun sends a snapshot of the run, then each change as it happens, until the run has ended.
 	WatchRun(*WatchRunRequest, grpc.ServerStreamingServer[WatchRunResponse]) error
+	// WatchRuns sends the runs that are open, then each run as it begins, gets on and ends, for as long as the caller listens. It
+	// tells of runs whoever started them; WatchRun tells more of one.
+	WatchRuns(*WatchRunsRequest, grpc.ServerStreamingServer[WatchRunsResponse]) error
 	// ListRunLogs returns what the control plane and the workers logged about a run, the oldest first.
 	ListRunLogs(context.Context, *ListRunLogsRequest) (*ListRunLogsResponse, error)
 	// WatchRunLogs sends the lines that are there, then each as it is written, until the run has ended.
@@ -282,6 +308,9 @@ func (UnimplementedRunServiceServer) ListTasks(context.Context, *ListTasksReques
 }
 func (UnimplementedRunServiceServer) WatchRun(*WatchRunRequest, grpc.ServerStreamingServer[WatchRunResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchRun not implemented")
+}
+func (UnimplementedRunServiceServer) WatchRuns(*WatchRunsRequest, grpc.ServerStreamingServer[WatchRunsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchRuns not implemented")
 }
 func (UnimplementedRunServiceServer) ListRunLogs(context.Context, *ListRunLogsRequest) (*ListRunLogsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRunLogs not implemented")
@@ -483,6 +512,17 @@ func _RunService_WatchRun_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RunService_WatchRunServer = grpc.ServerStreamingServer[WatchRunResponse]
 
+func _RunService_WatchRuns_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRunsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RunServiceServer).WatchRuns(m, &grpc.GenericServerStream[WatchRunsRequest, WatchRunsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RunService_WatchRunsServer = grpc.ServerStreamingServer[WatchRunsResponse]
+
 func _RunService_ListRunLogs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRunLogsRequest)
 	if err := dec(in); err != nil {
@@ -564,6 +604,11 @@ var RunService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchRun",
 			Handler:       _RunService_WatchRun_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchRuns",
+			Handler:       _RunService_WatchRuns_Handler,
 			ServerStreams: true,
 		},
 		{
