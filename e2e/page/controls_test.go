@@ -113,21 +113,42 @@ func TestControls(t *testing.T) {
 			t.Errorf("the file has\n%v\nthe API answers\n%v", rows, want)
 		}
 		for _, kpi := range []string{"Daily revenue", "Revenue by category", "Conversion funnel", "Customer retention"} {
-			b.click(`[aria-label="Save ` + kpi + ` as PNG"]`)
 			id := b.text(`document.querySelector('[aria-label="Save ` + kpi + ` as PNG"]').closest("[data-panel]").dataset.panel`)
-			picture, err := png.Decode(strings.NewReader(string(b.saved(filepath.Join(folder, id+"_"+from+"_"+to+".png")))))
-			if err != nil {
-				t.Fatalf("%s: %v", kpi, err)
+			b.savedPicture(kpi, filepath.Join(folder, id+"_"+from+"_"+to+".png"))
+		}
+		run := b.text(`fetch("/shoplake.v1.RunService/ListRuns", {method: "POST", headers: {"Content-Type": "application/json"}, body: "{}"}).then((r) => r.json()).then((l) => l.runs[0].name)`)
+		for _, c := range []struct{ page, what, file string }{
+			{"/quality?source=orders", "the share of bad rows", "bad-rows"},
+			{"/quality?source=orders", "the quarantine by rule", "orders-quarantine-by-rule"},
+			{"/pipeline", "the duration of runs", "duration-of-runs"},
+			{"/pipeline", "the storage", "storage"},
+			{"/" + run, "the stages", "run-" + strings.TrimPrefix(run, "runs/")},
+			{"/" + run, "the graph", "run-" + strings.TrimPrefix(run, "runs/") + "-graph"},
+			{"/tables", "the lineage", "lineage"},
+		} {
+			b.see(view{path: c.page})
+			b.savedPicture(c.what, filepath.Join(folder, c.file+".png"))
+			b.click(`[aria-label="Save ` + c.what + ` as CSV"]`)
+			rows, err := csv.NewReader(strings.NewReader(string(b.saved(filepath.Join(folder, c.file+".csv"))))).ReadAll()
+			if err != nil || len(rows) < 2 {
+				t.Errorf("%s as CSV: %v, %v", c.what, rows, err)
 			}
-			colours := map[any]bool{}
-			for y := range picture.Bounds().Dy() {
-				for x := range picture.Bounds().Dx() {
-					colours[picture.At(x, y)] = true
-				}
-			}
-			if len(colours) < 10 {
-				t.Errorf("the picture of %s has %d colours only: nothing is drawn", kpi, len(colours))
-			}
+		}
+	})
+	step("days of runs are chosen, and stand in the URL", func(*testing.T) {
+		for _, page := range []string{"/pipeline", "/quality?source=orders"} {
+			b.see(view{path: page})
+			b.click(`[data-range]`)
+			b.clickText(`[popover]`, "Last month")
+			b.until(`location.search.includes("run.range=lastmonth")`)
+			b.do(chromedp.Reload())
+			b.until(`document.querySelector("main").innerText.includes("on these days")`)
+			b.clickText("nav", "KPIs")
+			b.until(card("total_revenue.revenue") + ` !== ""`) // orders are of other days than runs
+			b.do(chromedp.NavigateBack())
+			b.click(`[data-range]`)
+			b.clickText(`[popover]`, "Last 7 days")
+			b.until(`!document.querySelector("main").innerText.includes("on these days")`)
 		}
 	})
 	step("all of it by keyboard", func(t *testing.T) {
@@ -248,6 +269,25 @@ func (b *browser) middle(selector string) (x, y float64) {
 	b.do(chromedp.ScrollIntoView(chromedp.CSS(selector)))
 	at := evaluate[[]float64](b, `(() => { const r = document.querySelector(`+quoted(selector)+`).getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2]; })()`)
 	return at[0], at[1]
+}
+
+// savedPicture saves a chart as a picture, in which something must be drawn.
+func (b *browser) savedPicture(what, path string) {
+	b.t.Helper()
+	b.click(`[aria-label="Save ` + what + ` as PNG"]`)
+	picture, err := png.Decode(strings.NewReader(string(b.saved(path))))
+	if err != nil {
+		b.t.Fatalf("%s: %v", what, err)
+	}
+	colours := map[any]bool{}
+	for y := range picture.Bounds().Dy() {
+		for x := range picture.Bounds().Dx() {
+			colours[picture.At(x, y)] = true
+		}
+	}
+	if len(colours) < 10 {
+		b.t.Errorf("the picture of %s has %d colours only: nothing is drawn", what, len(colours))
+	}
 }
 
 // saved waits for a file that the browser saves.

@@ -111,6 +111,33 @@ func TestPage(t *testing.T) {
 		b.open("/?range=7d")
 		b.until(revenue + ` === ` + revenueOf(7, ""))
 	})
+	step("hears of a run that another starts, and shows its numbers when it has ended", func(t *testing.T) {
+		evaluate[bool](b, `localStorage.setItem("shoplake.settings", JSON.stringify({refresh: 0})), true`)
+		stopWorker()
+		b.open("/pipeline")
+		b.until(`document.querySelector('[aria-label="Runs"] tbody') !== null`)
+		evaluate[bool](b, `window.same = true`)
+		s.make(sample.Config{Start: day(3, 11), Days: 1, Orders: 30, Events: 100, Products: 60, Seed: 2})
+		run, err := shoplakev1.NewRunServiceClient(s.conn).SubmitRun(t.Context(), &shoplakev1.SubmitRunRequest{Flow: "flows/daily"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.until(`document.querySelector('[aria-label="Runs"] tr:has(a[href^="/` + run.GetName() + `"])')?.innerText.includes("Running")`)
+		b.until(`document.querySelector('[aria-label="Flows"] a[href^="/` + run.GetName() + `"]')?.innerText === "Running"`)
+		b.until(`document.querySelector(".top .chip")?.innerText === "A run is going"`)
+		b.clickText("nav", "KPIs")
+		b.choose(`.bar label:nth-of-type(1) select`, "none")
+		old := revenueOf(30, "")
+		b.until(revenue + ` === ` + old)
+		stopWorker = s.work()
+		b.until(`document.querySelector(".top .chip") === null`)
+		if now := revenueOf(30, ""); now == old {
+			t.Fatal("the run changed nothing that the page could show")
+		}
+		b.until(revenue + ` === ` + revenueOf(30, ""))
+		b.until(`window.same`)
+		evaluate[bool](b, `localStorage.clear(), true`)
+	})
 	step("looks up a quarantined row", func(t *testing.T) {
 		b.open("/quality")
 		b.click(`[data-source="orders"]`)

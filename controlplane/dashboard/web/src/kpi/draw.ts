@@ -14,6 +14,8 @@ export interface LineInput {
   columns: Column[];
   lines: Line[];
   before: Row[];
+  /** What they are called. */
+  beforeName: string;
   metric: Column;
   currency: string;
   /** Rows of the moving average. */
@@ -45,7 +47,7 @@ export function lineOption(input: LineInput): Option {
     }
   }
   if (!several && before.length > 0) {
-    add("Period before", days.map((_, i) => before[i]?.[metric.name] as Cell), { lineStyle: { width: 1.4, type: [4, 3], color: colour("before") }, itemStyle: { color: colour("before") } });
+    add(input.beforeName, days.map((_, i) => before[i]?.[metric.name] as Cell), { lineStyle: { width: 1.4, type: [4, 3], color: colour("before") }, itemStyle: { color: colour("before") } });
   }
   return {
     ...base(),
@@ -66,24 +68,13 @@ export function lineOption(input: LineInput): Option {
       trigger: "axis", ...tooltipStyle(),
       formatter: (items: { seriesName: string; dataIndex: number; color: string }[]) => {
         const at = items[0]?.dataIndex ?? 0;
-        return tip(when ? weekday(days[at] ?? "") : (days[at] ?? ""), items.map((i) => ({ name: i.seriesName, colour: i.color, value: cell(metric, texts[i.seriesName]?.[at], currency) })));
+        return tip(when ? weekday(days[at] ?? "") : (days[at] ?? ""), items.map((i) => ({ name: i.seriesName === input.beforeName && when ? `${i.seriesName}, ${day(String(before[at]?.[when.name] ?? ""), true)}` : i.seriesName, colour: i.color, value: cell(metric, texts[i.seriesName]?.[at], currency) })));
       },
     },
     series,
   };
 }
 
-/** Bars lying on their side; also how a funnel becomes a picture. */
-export function barOption(columns: Column[], rows: Row[], metric: Column, currency: string): Option {
-  const names = rows.map((r) => nameOf(columns, r)).reverse();
-  return {
-    ...base(),
-    grid: { left: 12, right: 90, top: 48, bottom: 12, containLabel: true },
-    xAxis: { type: "value", show: false },
-    yAxis: { type: "category", data: names, ...axisStyle(), axisLabel: { color: colour("text"), width: 240, overflow: "truncate" } },
-    series: [{
-      type: "bar", barMaxWidth: 24, data: rows.map((r) => float(r[metric.name])).reverse(), itemStyle: { borderRadius: 3 },
-      label: { show: true, position: "right", color: colour("text"), formatter: (p: { dataIndex: number }) => cell(metric, rows[rows.length - 1 - p.dataIndex]?.[metric.name], currency) },
-    }],
-  };
-}
+/** A bar of each row. */
+export const bars = (columns: Column[], rows: Row[], metric: Column, currency: string) =>
+  rows.map((r) => ({ name: nameOf(columns, r), value: float(r[metric.name]), text: cell(metric, r[metric.name], currency) }));

@@ -46,9 +46,16 @@ export function percent(value: string | number, places = 1): string {
   return digits({ style: "percent", maximumFractionDigits: places, minimumFractionDigits: places }, value);
 }
 
-export function change(value: string): string {
-  const small = Math.abs(Number(value)) < 10;
-  return digits({ style: "percent", maximumFractionDigits: small ? 1 : 0, signDisplay: "exceptZero" }, value);
+/** A difference of two parts of a whole, in percentage points. */
+export function points(difference: number): string {
+  return `${digits({ maximumFractionDigits: Math.abs(difference) < 0.01 ? 2 : 1, signDisplay: "exceptZero" }, 100 * difference)} pp`;
+}
+
+/** A change of a number since the period before; that of a part of a whole in percentage points, since a percentage of it misleads. */
+export function change(value: string, column?: Column, now?: Cell): string {
+  const part = Number(value);
+  if (column && isRatio(column) && part !== -1) return points((Number(now) * part) / (1 + part));
+  return digits({ style: "percent", maximumFractionDigits: Math.abs(part) < 10 ? 1 : 0, signDisplay: "exceptZero" }, value);
 }
 
 export function money(value: string | number, currency: string, compact = false, whole = false): string {
@@ -77,6 +84,7 @@ export function bytes(value: bigint | number): string {
 
 const dateFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 const shortDateFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
+const shortLocalFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 const weekdayFormat = new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", year: "numeric", timeZone: "UTC" });
 const timeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const briefFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
@@ -107,6 +115,16 @@ export function date(at: Timestamp | undefined): Date | undefined {
 export function time(at: Timestamp | Date | undefined): string {
   if (!at) return "";
   return timeFormat.format(at instanceof Date ? at : timestampDate(at));
+}
+
+const hourFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const minute = 60_000;
+
+/** Moments along an axis: as much of each as tells it from the others. */
+export function along(first: Date, last: Date): (at: Date) => string {
+  const between = last.getTime() - first.getTime();
+  const format = between > 2 * 1440 * minute ? shortLocalFormat : between > 720 * minute ? briefFormat : between > 10 * minute ? hourFormat : clockFormat;
+  return (at) => format.format(at);
 }
 
 /** A time in few letters, for narrow tables. */
@@ -163,8 +181,9 @@ export function duration(ms: number): string {
   const s = ms / 1000;
   if (s < 60) return `${digits({ maximumFractionDigits: s < 10 ? 1 : 0 }, s)} s`;
   const m = Math.floor(s / 60);
-  if (m < 60) return `${m} min ${Math.round(s % 60)} s`;
-  return `${Math.floor(m / 60)} h ${m % 60} min`;
+  const left = Math.floor(s % 60);
+  if (m < 60) return left === 0 ? `${m} min` : `${m} min ${left} s`;
+  return m % 60 === 0 ? `${m / 60} h` : `${Math.floor(m / 60)} h ${m % 60} min`;
 }
 
 export function millis(d: Duration | undefined): number {

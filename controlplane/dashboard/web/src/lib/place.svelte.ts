@@ -20,7 +20,7 @@ class Place {
   /** The address of another path that keeps what is common to all pages. */
   to(path: string, more: Record<string, string> = {}): string {
     const params = new URLSearchParams();
-    for (const name of ["from", "to", "range", "compare", "currency"]) {
+    for (const name of ["from", "to", "range", "run.from", "run.to", "run.range", "compare", "currency"]) {
       const value = this.params.get(name);
       if (value) params.set(name, value);
     }

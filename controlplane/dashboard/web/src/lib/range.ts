@@ -17,6 +17,13 @@ export function daysOf(r: Range): number {
   return Math.round((Date.parse(`${r.to}T00:00:00Z`) - Date.parse(`${r.from}T00:00:00Z`)) / 86_400_000);
 }
 
+/** The day of a moment, where the reader is. */
+export function localDay(at: Date): string {
+  return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, "0")}-${String(at.getDate()).padStart(2, "0")}`;
+}
+
+export const within = (r: Range | undefined, day: string) => r !== undefined && day >= r.from && day < r.to;
+
 function monthStart(day: string, months = 0): string {
   const at = new Date(`${day.slice(0, 7)}-01T00:00:00Z`);
   at.setUTCMonth(at.getUTCMonth() + months);
@@ -54,12 +61,15 @@ export function isDay(text: string): boolean {
   return dayPattern.test(text) && !Number.isNaN(Date.parse(`${text}T00:00:00Z`));
 }
 
-/** The range that the URL names, given the days that have data. */
-export function chosen(params: { get(name: string): string }, first: string, last: string): { range: Range; preset: string } {
-  const from = params.get("from");
-  const to = params.get("to");
+/** What parameters of the days on which runs ran begin with: these are not the days that orders are of. */
+export const ofRuns = "run.";
+
+/** The range that the URL names, given the days that there are. */
+export function chosen(params: { get(name: string): string }, first: string, last: string, prefix = ""): { range: Range; preset: string } {
+  const from = params.get(`${prefix}from`);
+  const to = params.get(`${prefix}to`);
   if (isDay(from) && isDay(to) && from < to) return { range: { from, to }, preset: "" };
-  const preset = presets.find((p) => p.id === params.get("range")) ?? presets.find((p) => p.id === defaultPreset)!;
+  const preset = presets.find((p) => p.id === params.get(`${prefix}range`)) ?? presets.find((p) => p.id === defaultPreset)!;
   return { range: preset.range(first, last), preset: preset.id };
 }
 

@@ -62,6 +62,27 @@ export function tip(title: string, lines: { name: string; value: string; colour?
   return box;
 }
 
+/** Bars lying on their side, with their names and values; also how a funnel becomes a picture. */
+export function barsOption(bars: { name: string; value: number | null; text: string }[]): Option {
+  const upwards = bars.toReversed();
+  return {
+    ...base(),
+    grid: { left: 12, right: 90, top: 48, bottom: 12, containLabel: true },
+    xAxis: { type: "value", show: false },
+    yAxis: { type: "category", data: upwards.map((b) => b.name), ...axisStyle(), axisLabel: { color: colour("text"), width: 240, overflow: "truncate" } },
+    series: [{
+      type: "bar", barMaxWidth: 24, data: upwards.map((b) => b.value), itemStyle: { borderRadius: 3 },
+      label: { show: true, position: "right", color: colour("text"), formatter: (p: { dataIndex: number }) => upwards[p.dataIndex]?.text ?? "" },
+    }],
+  };
+}
+
+/** Saves bars as a picture. */
+export function saveBars(name: string, title: string, bars: { name: string; value: number | null; text: string }[]) {
+  const most = 30;
+  return savePicture(name, title, barsOption(bars.slice(0, most)), 960, 80 + Math.min(most, bars.length) * 30);
+}
+
 /** Draws a chart out of sight and saves it as a picture. */
 export async function savePicture(name: string, title: string, option: Option, width = 960, height = 480) {
   const { init } = await import("./echarts");

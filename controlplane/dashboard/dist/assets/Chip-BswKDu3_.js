@@ -1,1 +1,0 @@
-import{Ct as e,Ft as t,Nt as n,Rt as r,St as i,Tt as a,at as o,gt as s,qt as c}from"./index-CkgfUKkc.js";var l=a(`<span><span></span> </span>`);function u(a,u){let d=o(u,`look`,3,``),f=o(u,`beat`,3,!1);var p=l(),m=t(p);let h;var g=r(m,1,!0);c(p),n(()=>{s(p,1,`chip ${d()??``}`,`svelte-ange4a`),h=s(m,1,`dot svelte-ange4a`,null,h,{beat:f()}),i(g,u.text)}),e(a,p)}export{u as t};
