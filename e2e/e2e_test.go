@@ -114,7 +114,10 @@ func (s *shop) drop(source, name, content string) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+	if err := os.WriteFile(path+".part", []byte(content), 0o644); err != nil { // which nobody reads: flows may start when files arrive
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(path+".part", path); err != nil {
 		s.t.Fatal(err)
 	}
 }
