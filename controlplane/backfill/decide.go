@@ -6,6 +6,7 @@ package backfill
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
@@ -114,11 +115,22 @@ func conclude(b *dispatchv1.Backfill, interval *dispatchv1.BackfillInterval, r r
 	case b.GetState() == cancelling:
 		interval.State = intervalWaiting
 	default:
-		interval.State, interval.Error = intervalFailed, r.message
+		interval.State, interval.Error = intervalFailed, shortened(r.message, len(b.GetIntervals()))
 		if r.state == shoplakev1.RunState_RUN_STATE_CANCELLED {
 			interval.Error = "its run was cancelled"
 		}
 	}
+}
+
+// allErrors bounds the errors of all intervals together, in bytes, and oneError that of each: a backfill is one message.
+const allErrors, oneError = 500_000, 2_000
+
+// shortened is an error as one of so many intervals keeps it; the run tells all of it.
+func shortened(message string, intervals int) string {
+	if most := min(oneError, allErrors/intervals); len(message) > most {
+		return strings.ToValidUTF8(message[:most], "") + " ..."
+	}
+	return message
 }
 
 // begin starts the next interval of a backfill that has none under way, or ends the backfill.
