@@ -40,8 +40,8 @@ func (s *shop) dry(request *shoplakev1.SubmitRunRequest) (*shoplakev1.Run, map[s
 	return run, stages
 }
 
-// lakeFiles are all data files and all files of tables' metadata: no table is made, changed or read anew without another of them.
-// lakeFiles are the files of all tables but that of the runs, which grows by itself.
+// lakeFiles are all data files and all files of tables' metadata, but those of the runs' table, which grows by itself: no table is
+// made, changed or read anew without another of them.
 func (s *shop) lakeFiles() []string {
 	s.t.Helper()
 	var files []string

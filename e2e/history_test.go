@@ -111,6 +111,8 @@ type history struct {
 	// edits are the variants of the pipeline's files; see edits.
 	edits map[string]int
 	clock time.Time
+	// stages are those of the last run.
+	stages map[string]*shoplakev1.Stage
 	// told says what each step did, for people; built why the last run built what.
 	told  []string
 	built []string
