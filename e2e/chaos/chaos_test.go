@@ -70,6 +70,9 @@ func TestChaos(t *testing.T) {
 		for _, moment := range c.unmet() {
 			t.Errorf("no run was cancelled, and then resumed, at: %s", moment)
 		}
+		for _, name := range c.undone() {
+			t.Errorf("it never happened that %s", name)
+		}
 	}
 	c.print(os.Stdout)
 }

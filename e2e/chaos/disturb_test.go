@@ -5,6 +5,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -46,6 +47,12 @@ func (s *shop) drawOne(rng *rand.Rand) disturbance {
 	past := leaseTTL + time.Duration(500+rng.IntN(2000))*time.Millisecond
 	worker := s.workers[rng.IntN(len(s.workers))]
 	stall, resume := rng.IntN(2) == 0, rng.IntN(2) == 0
+	all := s.possible(worker, long, past, stall, resume)
+	return all[rng.IntN(len(all))]
+}
+
+// possible are all things that may be done to the shop; what lasts lasts long, or past a lease.
+func (s *shop) possible(worker *member, long, past time.Duration, stall, resume bool) []disturbance {
 	cut := func(m *member, d time.Duration) {
 		m.proxy.cut(stall)
 		s.pause(d)
@@ -87,7 +94,20 @@ func (s *shop) drawOne(rng *rand.Rand) disturbance {
 		full := disturbance{name: "the disk is full", do: func() { s.fillDisk(2 * long) }}
 		all = append(all, full, full)
 	}
-	return all[rng.IntN(len(all))]
+	return all
+}
+
+// kinds are the names of all things that may be done to a shop.
+func kinds(ownDisk bool) []string {
+	s := &shop{ownDisk: ownDisk}
+	var names []string
+	for _, stall := range []bool{true, false} {
+		for _, d := range s.possible(nil, 0, 0, stall, false) {
+			names = append(names, d.name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // fillDisk takes all room of the shop's disk for a while.

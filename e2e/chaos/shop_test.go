@@ -110,6 +110,9 @@ func open(t *testing.T, c *tally, seed uint64, rng *rand.Rand) *shop {
 			for _, sh := range armed {
 				c.armed[sh]++
 			}
+			if s.ownDisk {
+				c.ownDisks++
+			}
 		})
 	}
 	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(t.Context()))

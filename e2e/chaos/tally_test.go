@@ -45,6 +45,7 @@ type tally struct {
 	disturbances map[string]int
 	runs         map[string]int // by how they ended
 	answers      int            // of readers
+	ownDisks     int            // seeds whose disk can be filled
 	// cancelled and resumed count the runs that were cancelled, and those that were resumed after that, by what was then under way.
 	cancelled, resumed map[string]int
 }
@@ -81,6 +82,13 @@ func (c *tally) unmet() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(cancelMoments), func(m string) bool { return c.cancelled[m] > 0 && c.resumed[m] > 0 })
+}
+
+// undone are the things that were never done to a shop.
+func (c *tally) undone() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(kinds(c.ownDisks > 0), func(name string) bool { return c.disturbances[name] > 0 })
 }
 
 // print tells all of it: each point with how often an action was armed there and how often it was taken.
