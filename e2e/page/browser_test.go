@@ -121,10 +121,22 @@ func (b *browser) fail(err error) {
 
 func (b *browser) open(path string) { b.t.Helper(); b.do(chromedp.Navigate(b.base + path)) }
 
+// target is where to click an element: in its middle, once it stands still and nothing lies on it.
+const target = `new Promise((done) => { let last = ""; const look = () => {
+	const e = document.querySelector(%s);
+	if (e?.checkVisibility()) {
+		e.scrollIntoView({block: "center", inline: "nearest", behavior: "instant"});
+		const r = e.getBoundingClientRect(), x = r.left + r.width / 2, y = r.top + r.height / 2, now = [x, y].join(), hit = document.elementFromPoint(x, y);
+		if (now === last && hit && (e.contains(hit) || hit.contains(e))) return done([x, y]);
+		last = now;
+	}
+	requestAnimationFrame(look);
+}; look(); })`
+
 func (b *browser) click(selector string) {
 	b.t.Helper()
-	b.until(`document.querySelector(` + quoted(selector) + `)?.checkVisibility() ?? false`)
-	b.do(chromedp.ScrollIntoView(chromedp.CSS(selector)), chromedp.Click(chromedp.CSS(selector)))
+	at := evaluate[[]float64](b, fmt.Sprintf(target, quoted(selector)))
+	b.do(chromedp.MouseClickXY(at[0], at[1]))
 }
 
 // clickText clicks the first button or link with that text or label.
@@ -136,14 +148,11 @@ func (b *browser) clickText(within, text string) {
 	b.click("[data-chosen]")
 }
 
-// until waits for an expression to become true.
+// until waits for an expression to become true. It is not chromedp's Poll: that asks for the document which it knows, which may be
+// the one before.
 func (b *browser) until(expression string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](`Boolean(`+expression+`)`, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
-		b.fail(fmt.Errorf("wait for %s: %w", expression, err))
-	}
+	evaluate[bool](b, `new Promise((done, fail) => { const look = () => { try { if (`+expression+`) done(true); else setTimeout(look, 20); } catch (e) { fail(e); } }; look(); })`)
 }
 
 // evaluate evaluates an expression, a promise included.
@@ -153,7 +162,7 @@ func evaluate[T any](b *browser, expression string) T {
 	defer cancel()
 	result, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
-		b.fail(fmt.Errorf("evaluate %.200s: %w", expression, err))
+		b.fail(fmt.Errorf("evaluate %.600s: %w", expression, err))
 	}
 	return result
 }

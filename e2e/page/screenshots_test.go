@@ -1,9 +1,13 @@
 package page
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -21,9 +25,9 @@ func TestScreenshots(t *testing.T) {
 	if folder == "" {
 		t.Skip("make screenshots takes pictures")
 	}
-	s := open(t, sample.Config{Start: day(1, 1), Days: 180, Orders: 18000, Events: 60000, Products: 300, Seed: 1, Dirt: 0.006}, scheduled)
+	s := open(t, sample.Config{}, scheduled)
 	s.work()
-	latest := s.history()
+	latest := s.history(sample.Config{Start: day(1, 1), Days: 188, Orders: 18800, Events: 62000, Products: 300, Seed: 1, Dirt: 0.006})
 	b := chromium(t, s.address)
 	if _, err := chromedp.Call(b.ctx, emulation.SetLocaleOverride, emulation.SetLocaleOverrideParams{Locale: "en-GB"}); err != nil {
 		t.Fatal(err)
@@ -33,18 +37,21 @@ func TestScreenshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := filepath.Base(rows.GetQuarantinedRows()[0].GetName())
-	for _, p := range []struct{ name, path string }{
-		{"kpis", "/?range=90d"},
-		{"quality", "/quality?source=orders&rule=type:unit_price&row=" + row},
-		{"pipeline", "/pipeline"},
-		{"run", "/" + latest.GetName() + "?stage=silver.orders&open=silver.orders,gold.fact_order_line"},
-		{"tables", "/tables"},
+	for _, p := range []struct {
+		name, path string
+		height     int64
+	}{
+		{"kpis", "/?range=90d", 1100},
+		{"quality", "/quality?source=orders&rule=type:unit_price&row=" + row, 1520}, // down to the marked values
+		{"pipeline", "/pipeline", 1100},
+		{"run", "/" + latest.GetName() + "?stage=silver.orders&open=silver.orders,gold.fact_order_line", 1280},
+		{"tables", "/tables", 1520},
 	} {
 		for _, look := range []struct {
 			name          string
 			width, height int64
 			dark          bool
-		}{{"light", 1440, 1100, false}, {"dark", 1440, 1100, true}, {"phone", 390, 844, false}} {
+		}{{"light", 1440, p.height, false}, {"dark", 1440, p.height, true}, {"phone", 390, 844, false}} {
 			b.look(look.width, look.height, look.dark)
 			b.open(p.path)
 			b.until(`document.querySelector("main .sheet") !== null && document.querySelector(".skeleton") === null && document.querySelector("[aria-busy=true]") === null`)
@@ -63,14 +70,31 @@ func TestScreenshots(t *testing.T) {
 	b.quiet(t)
 }
 
-// history runs the daily flow over some days: one run fails by a check, one is cancelled. It returns the first and longest.
-func (s *shop) history() *shoplakev1.Run {
+// dated is the day or the week in the name of a file.
+var dated = regexp.MustCompile(`\d{4}-(\d{2}-\d{2}|W\d{2})`)
+
+// history runs the daily flow whenever files of a day have come: one run fails by a check, one is cancelled. It returns the first
+// and longest.
+func (s *shop) history(data sample.Config) *shoplakev1.Run {
 	s.t.Helper()
+	const last = 8 // how many days come one by one
+	data.Out = s.t.TempDir()
+	if _, err := sample.Generate(s.t.Context(), data); err != nil {
+		s.t.Fatal(err)
+	}
+	come := func(days int) {
+		until := data.Start.AddDate(0, 0, days-1)
+		year, week := until.ISOWeek()
+		s.land(data.Out, func(path string) bool {
+			name := dated.FindString(path)
+			return name <= until.Format(time.DateOnly) || strings.Contains(name, "W") && name <= fmt.Sprintf("%d-W%02d", year, week)
+		})
+	}
 	daily := &shoplakev1.SubmitRunRequest{Flow: "flows/daily"}
+	come(data.Days - last)
 	longest := s.run(daily)
-	last := day(6, 29)
-	for n := range 8 {
-		s.make(sample.Config{Start: last.AddDate(0, 0, 1+n), Days: 1, Orders: 90 + 7*n, Events: 300 + 20*n, Products: 300, Seed: 1, Dirt: 0.004 + float64(n%3)/300})
+	for n := range last {
+		come(data.Days - last + n + 1)
 		switch n {
 		case 3:
 			s.activate(map[string]string{"checks/orders_have_customers.sql": "-- table: silver.orders\n-- description: Orders come with a customer.\nSELECT order_id FROM silver.orders WHERE customer_id IS NULL\n"})

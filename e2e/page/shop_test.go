@@ -42,14 +42,16 @@ type shop struct {
 // scheduled is a shop whose flows start by themselves.
 func scheduled(s *shop) { s.schedules = true }
 
-// open makes data up and starts everything but the worker.
+// open makes data up, where it is to have days, and starts everything but the worker.
 func open(t *testing.T, data sample.Config, options ...func(*shop)) *shop {
 	t.Helper()
 	s := &shop{t: t, dir: t.TempDir(), address: "127.0.0.1:0", log: slog.New(slog.DiscardHandler)}
 	for _, o := range options {
 		o(s)
 	}
-	s.make(data)
+	if data.Days > 0 {
+		s.make(data)
+	}
 	var err error
 	if s.nats, err = bus.StartServer(t.Context(), bus.ServerConfig{StoreDir: filepath.Join(s.dir, "nats"), InProcessOnly: true}); err != nil {
 		t.Fatal(err)
@@ -71,14 +73,20 @@ func (s *shop) make(data sample.Config) {
 	if _, err := sample.Generate(s.t.Context(), data); err != nil {
 		s.t.Fatal(err)
 	}
-	made := os.DirFS(filepath.Join(data.Out, "landing"))
+	s.land(data.Out, func(string) bool { return true })
+}
+
+// land copies sample data into the landing folder, as far as they are not there: the files whose paths are picked.
+func (s *shop) land(from string, picks func(path string) bool) {
+	s.t.Helper()
+	made := os.DirFS(filepath.Join(from, "landing"))
 	err := fs.WalkDir(made, ".", func(path string, entry fs.DirEntry, err error) error {
 		to := filepath.Join(s.dir, "landing", path)
 		if err != nil || entry.IsDir() {
 			return errors.Join(err, os.MkdirAll(to, 0o755))
 		}
-		if _, err := os.Stat(to); err == nil {
-			return nil // a week's file that an earlier day of the week made
+		if _, err := os.Stat(to); err == nil || !picks(path) {
+			return nil // there already: a week's file that an earlier day of the week made
 		}
 		content, err := fs.ReadFile(made, path)
 		if err != nil {
