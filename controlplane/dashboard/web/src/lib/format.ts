@@ -30,7 +30,7 @@ export function count(value: string | number | bigint): string {
 
 /** A number in few letters: 60K. */
 export function few(value: number | bigint): string {
-  return digits({ notation: "compact", maximumSignificantDigits: 2 }, value);
+  return Number(value) < 1000 ? count(value) : digits({ notation: "compact", maximumSignificantDigits: 2 }, value);
 }
 
 /** A number of things: 1 row, 2 rows. */
