@@ -121,10 +121,10 @@ func (b *browser) fail(err error) {
 
 func (b *browser) open(path string) { b.t.Helper(); b.do(chromedp.Navigate(b.base + path)) }
 
-// target is where to click an element: in its middle, once it stands still and nothing lies on it.
+// target is where to click an element: in its middle, once it can be clicked, stands still, and nothing lies on it.
 const target = `new Promise((done) => { let last = ""; const look = () => {
 	const e = document.querySelector(%s);
-	if (e?.checkVisibility()) {
+	if (e?.checkVisibility() && !e.disabled) {
 		e.scrollIntoView({block: "center", inline: "nearest", behavior: "instant"});
 		const r = e.getBoundingClientRect(), x = r.left + r.width / 2, y = r.top + r.height / 2, now = [x, y].join(), hit = document.elementFromPoint(x, y);
 		if (now === last && hit && (e.contains(hit) || hit.contains(e))) return done([x, y]);

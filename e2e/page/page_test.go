@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"google.golang.org/grpc"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/sample"
@@ -171,7 +172,7 @@ func TestPage(t *testing.T) {
 		b.clickText(`section[aria-label="Run"]`, "Cancel the run")
 		b.until(`document.querySelector('[data-state="CANCELLED"]') !== null`)
 	})
-	step("loses the server and comes back", func(*testing.T) {
+	step("loses the server and comes back", func(t *testing.T) {
 		b.open("/?range=7d")
 		want := revenueOf(7, "")
 		b.until(revenue + ` === ` + want)
@@ -183,6 +184,16 @@ func TestPage(t *testing.T) {
 		b.until(`document.querySelector(".lost") === null`)
 		b.until(`document.querySelector(".stale") === null`)
 		b.until(revenue + ` === ` + want)
+		// It hears of runs again.
+		run, err := shoplakev1.NewRunServiceClient(s.conn).SubmitRun(t.Context(), &shoplakev1.SubmitRunRequest{Flow: "flows/daily"}, grpc.WaitForReady(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.until(`document.querySelector(".top .chip")?.innerText === "A run is going"`)
+		if _, err := shoplakev1.NewRunServiceClient(s.conn).CancelRun(t.Context(), &shoplakev1.CancelRunRequest{Name: run.GetName()}); err != nil {
+			t.Fatal(err)
+		}
+		b.until(`document.querySelector(".top .chip") === null`)
 		b.forgive() // requests failed while the server was away
 	})
 	step("is accessible", func(t *testing.T) { accessible(t, b, "/"+first.GetName()) })
