@@ -35,6 +35,7 @@ func TestBrokenRulesAreFound(t *testing.T) {
 		"past: a plan is overwritten by a coordinator that slept":           {small(budget{takeovers: 1}), func(r *rules) { r.hashesInPath = false }, "does not end"},
 		"past: published is moved back by a coordinator that slept":         {&scene{stages: one, coords: 2, workers: 1, slots: 2, may: budget{takeovers: 1, later: 1}, from: func(s *State) bool { return s.Publishing }}, func(r *rules) { r.pubEpochs = false }, "moved published back"},
 		"past: a run begins while something of the one before is under way": {&scene{stages: one, coords: 2, workers: 1, slots: 2, may: budget{takeovers: 1, later: 1}, from: func(s *State) bool { return s.Publishing }}, func(r *rules) { r.waits = false }, "moved published back"},
+		"past: a report of a run that another laid out is dropped":          {small(budget{takeovers: 1}), func(r *rules) { r.reads = false }, "does not end"},
 		"a run that is resumed does not look at its tables":                 {small(budget{cancels: 1, resumes: 1, later: 1}), func(r *rules) { r.looks = false }, "moved published back"},
 		"a cancel reaches into the next life of a run":                      {small(budget{cancels: 1, resumes: 1}), func(r *rules) { r.lives = false }, "does not end"},
 		"a run that is resumed does what is done again": {&scene{stages: two, coords: 1, workers: 1, slots: 2, may: budget{bad: 1, resumes: 1}}, twist(func(_, after *State, e *dispatchv1.RunEvent) {

@@ -178,10 +178,11 @@ func (o actionOf) String() string {
 // record is leader.onReports for one report.
 func (w *world) record(i int, e *event) {
 	c := &w.coords[i]
-	if c.behind {
+	known := func() bool { return c.at.state.Stage(e.pb.GetTask().GetStage()) != nil }
+	if c.behind && (known() || w.book.rules.reads) { // where it is known, the append meets a conflict
 		w.learn(c)
 	}
-	if !c.at.state.Terminal() && c.at.state.Stage(e.pb.GetTask().GetStage()) != nil {
+	if !c.at.state.Terminal() && known() {
 		w.appendEvent(c, e)
 	}
 	w.advance(c)

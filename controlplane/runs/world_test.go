@@ -33,12 +33,13 @@ type rules struct {
 	waits        bool // a run begins when nothing of the one before is under way
 	looks        bool // a run that was reopened looks whether its tables are where it left them
 	lives        bool // a cancel is of one life of a run
+	reads        bool // who does not know the stage of a report reads the log before the report is dropped
 	// twist breaks the fold: it changes the state after the event.
 	twist func(before, after *State, e *dispatchv1.RunEvent)
 }
 
 func soundRules() rules {
-	return rules{epochs: true, fences: true, tokens: true, bases: true, announces: true, decideAgain: true, plansInKeys: true, hashesInPath: true, pubEpochs: true, waits: true, looks: true, lives: true}
+	return rules{epochs: true, fences: true, tokens: true, bases: true, announces: true, decideAgain: true, plansInKeys: true, hashesInPath: true, pubEpochs: true, waits: true, looks: true, lives: true, reads: true}
 }
 
 // scene is a case: the stages of a run, and how much may go wrong in it.
