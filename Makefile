@@ -49,8 +49,8 @@ model: ## Explore the model of a run much deeper than `make test` does
 	SHOPLAKE_MODEL_STATES=$${STATES:-150000} go test -v -timeout 60m -run 'TestExplore$$' ./controlplane/runs
 
 .PHONY: chaos
-chaos: ## Runs of the flow under kills, freezes, cuts, a lost NATS and full disks, each fail point twice: CHAOS_SEEDS seeds, from CHAOS_FROM on; CHAOS_SEED=n lives one again
-	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),52) go test -count=1 -v -timeout 90m ./e2e/chaos
+chaos: ## Runs of the flow under kills, freezes, cuts, a lost NATS and full disks, each fail point twice: CHAOS_SEEDS seeds (or all that this takes), from CHAOS_FROM on; CHAOS_SEED=n lives one again
+	CHAOS_SEEDS=$(or $(CHAOS_SEEDS),all) go test -count=1 -v -timeout 90m ./e2e/chaos
 
 .PHONY: fairness
 fairness: ## How long fresh runs wait behind a backfill: FAIRNESS_RUNS of them, come amid FAIRNESS_TASKS tasks

@@ -26,7 +26,9 @@ const (
 	seedsVariable = "CHAOS_SEEDS"
 	fromVariable  = "CHAOS_FROM"
 	seedVariable  = "CHAOS_SEED"
-	defaultSeeds  = 20
+	// allSeeds are as many seeds as it takes to arm a kill and a freeze at each fail point.
+	allSeeds     = "all"
+	defaultSeeds = 20
 	// atOnce is how many seeds are lived at the same time: most of a seed's time is waiting for leases to run out.
 	atOnce = 4
 )
@@ -39,13 +41,17 @@ func TestChaos(t *testing.T) {
 		c.print(os.Stdout)
 		return
 	}
-	n, from := number(t, seedsVariable, defaultSeeds), number(t, fromVariable, 0)
+	blocks := blocksOf(shots())
+	n, from := uint64(len(blocks)), number(t, fromVariable, 0)
+	if os.Getenv(seedsVariable) != allSeeds {
+		n = number(t, seedsVariable, defaultSeeds)
+	}
 	var seeds []uint64
 	for i := range n {
 		seeds = append(seeds, from+i)
 	}
 	liveAll(t, c, seeds)
-	if blocks := blocksOf(shots()); n >= uint64(len(blocks)) {
+	if n >= uint64(len(blocks)) {
 		// Each kill and freeze was armed by now. What never fired is tried again by seeds that arm the same.
 		for lap := uint64(1); lap <= 3 && len(c.unfired()) > 0 && !t.Failed(); lap++ {
 			seeds = nil
