@@ -2,6 +2,7 @@ package runs
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -63,6 +64,17 @@ func (st *Stage) failures() (latest []*shoplakev1.Attempt, all int) {
 		return cmp.Or(lastHeard(a).Compare(lastHeard(b)), cmp.Compare(a.Task, b.Task))
 	})
 	return latest[max(0, len(latest)-shownFailures):], len(latest)
+}
+
+// noticesOf are what a result says that a person should know: the worker's own words, and checks of severity warn.
+func noticesOf(table string, done *dispatchv1.TaskSucceeded) []string {
+	notices := done.GetNotices()
+	for _, f := range done.GetCheckFailures() {
+		if f.GetSeverity() != "error" {
+			notices = append(notices, fmt.Sprintf("%s: check %s found %d rows, for example %s", table, f.GetCheck(), f.GetRows(), f.GetSample()))
+		}
+	}
+	return notices
 }
 
 func lastHeard(a *shoplakev1.Attempt) time.Time {

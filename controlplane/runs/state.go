@@ -427,17 +427,6 @@ func (st *Stage) report(r *dispatchv1.TaskReport, at time.Time) (won bool) {
 	return false
 }
 
-// noticesOf are what a result says that a person should know: the worker's own words, and checks of severity warn.
-func noticesOf(table string, done *dispatchv1.TaskSucceeded) []string {
-	notices := done.GetNotices()
-	for _, f := range done.GetCheckFailures() {
-		if f.GetSeverity() != "error" {
-			notices = append(notices, fmt.Sprintf("%s: check %s found %d rows, for example %s", table, f.GetCheck(), f.GetRows(), f.GetSample()))
-		}
-	}
-	return notices
-}
-
 // settle draws the conclusions of a change to a stage: a task that failed for good fails it, and what depends on it is blocked.
 func (s *State) settle(st *Stage) {
 	if !st.Terminal() && (st.tally.count[failed] > 0 || st.Check != nil && st.Check.State == failed) {

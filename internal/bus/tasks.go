@@ -106,7 +106,7 @@ func (s *TaskSource) open(ctx context.Context) (jetstream.Consumer, error) {
 
 func consumerOf(pool string) string { return "pool-" + pool }
 
-// Next waits for a task. What it returns must be acknowledged, refused, or extended before AckWait has passed.
+// Next waits for a task. What it returns must be acknowledged, given back, or extended before AckWait has passed.
 func (s *TaskSource) Next(ctx context.Context) (*Delivery, error) {
 	var delivery *Delivery
 	for delivery == nil {
@@ -222,11 +222,6 @@ func (d *Delivery) Ack(ctx context.Context) error {
 // Nak gives the task back, to be given out again after a delay.
 func (d *Delivery) Nak(ctx context.Context, delay time.Duration) error {
 	return d.say(ctx, "give back", func() error { return d.msg.NakWithDelay(delay) })
-}
-
-// Term removes the task from the queue without its being done.
-func (d *Delivery) Term(ctx context.Context) error {
-	return d.say(ctx, "drop", d.msg.Term)
 }
 
 func (d *Delivery) say(ctx context.Context, what string, f func() error) error {

@@ -61,7 +61,7 @@ func TestTasks(t *testing.T) {
 	if d.Task.GetRelease() != 2 || d.Deliveries != 2 {
 		t.Errorf("got %v", d)
 	}
-	check(t, d.Term(ctx))
+	check(t, d.Ack(ctx))
 
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
