@@ -4,15 +4,18 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/lake"
+	"github.com/shoplake/shoplake/worker"
 )
 
 const (
@@ -28,7 +31,24 @@ func (s *shop) purge(rng *rand.Rand) {
 	s.t.Helper()
 	s.maintain(s.draw(rng))
 	s.disturbing.Wait()
+	s.idle()
 	s.maintain(nil)
+}
+
+// idle waits until the queue is empty, and then ends the workers: one that was stalled may only now begin a task that another did
+// long ago, and what it writes would be there for the next maintenance.
+func (s *shop) idle() {
+	s.t.Helper()
+	s.whole("wait for an empty queue", func(ctx context.Context, _ grpc.ClientConnInterface) error {
+		waiting, pending, err := s.bus.Queue(ctx, worker.DefaultPool)
+		if err == nil && waiting+pending > 0 {
+			err = fmt.Errorf("%d tasks wait and %d are with workers", waiting, pending)
+		}
+		return err
+	})
+	for _, m := range s.workers {
+		m.kill()
+	}
 }
 
 // maintain runs the purge until it has succeeded.
