@@ -82,6 +82,9 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
+// gRPC knows its codecs from the start: servers of one process share them.
+func init() { encoding.RegisterCodec(vanguardgrpc.NewCodec(&vanguard.JSONCodec{})) }
+
 // Registrar is where services are registered.
 func (s *Server) Registrar() grpc.ServiceRegistrar { return s.grpc }
 
@@ -94,7 +97,6 @@ func (s *Server) Start(ctx context.Context, paths map[string]Handler) error {
 		return err
 	}
 	reflection.Register(s.grpc)
-	encoding.RegisterCodec(vanguardgrpc.NewCodec(&vanguard.JSONCodec{}))
 	transcoder, err := vanguardgrpc.NewTranscoder(s.grpc)
 	if err != nil {
 		s.listener.Close()

@@ -56,6 +56,7 @@ func TestScreenshots(t *testing.T) {
 			b.open(p.path)
 			b.until(`document.querySelector("main .sheet") !== null && document.querySelector(".skeleton") === null && document.querySelector("[aria-busy=true]") === null`)
 			b.until(`[...document.querySelectorAll(".frame")].every((f) => f.querySelector("canvas"))`)
+			b.until(`!location.pathname.startsWith("/runs/") || document.querySelectorAll(".line.task").length > 3 && document.querySelector('a[href*="/trace/"]')`)
 			// Two frames: what was drawn last is on the screen.
 			evaluate[bool](b, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
 			picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())

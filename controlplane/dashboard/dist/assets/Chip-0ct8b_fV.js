@@ -1,1 +1,0 @@
-import{Ft as e,It as t,Jt as n,Kt as r,Rt as i,Zt as a,kt as o,on as s,vt as c}from"./index-ChJeOUI1.js";var l=i(`<span><span></span> </span>`);function u(i,u){let d=c(u,`look`,3,``),f=c(u,`beat`,3,!1);var p=l(),m=n(p);let h;var g=a(m,1,!0);s(p),r(()=>{o(p,1,`chip ${d()??``}`,`svelte-ange4a`),h=o(m,1,`dot svelte-ange4a`,null,h,{beat:f()}),e(g,u.text)}),t(i,p)}export{u as t};
