@@ -246,7 +246,7 @@ func BenchmarkDispatch(b *testing.B) {
 			b.ReportMetric(tasks/bareAll.Seconds(), "bare/s")
 			b.ReportMetric(ofBare, "%ofbare")
 			b.ReportMetric(size, "B/task")
-			watch.Judge(b, ofBare >= leastOfBare, "an empty task has %.0f %% of the rate of bare JetStream, promised are %d %%", ofBare, leastOfBare)
+			watch.Judge(b, ofBare >= leastOfBare, "an empty task has %.1f %% of the rate of bare JetStream, promised are %d %%", ofBare, leastOfBare)
 			if seconds > 0 {
 				watch.Judge(b, took <= growth*seconds, "in a run of %d tasks each took %.0f µs, in a smaller one %.0f µs", n, took*1e6, seconds*1e6)
 				watch.Judge(b, size <= growth*bytes, "in a run of %d tasks each took %.0f bytes, in a smaller one %.0f", n, size, bytes)
