@@ -13,7 +13,7 @@ RACE := ./client/... ./controlplane/... ./worker/... ./internal/bus/...
 # Except for tests of theirs that walk far in one goroutine, or read much: the race detector makes them ten times slower.
 FAR := TestThreeYears|TestRandomClocks|TestOnceADay|TestExplore|TestWalks|TestXLSXBomb|TestTruncatedLarge|LongRecords$$|TestJSONManyKeys|TestPacked|TestReal
 FAR_IN := ./controlplane/runs ./controlplane/schedule ./worker/ingest/record
-TIMEOUT ?= 15m
+TIMEOUT ?= 30m
 
 # DuckDB needs the C++ library. Where gcc came without g++, the library is there, but not under the name that the linker
 # looks for: it gets that name in a folder of our own.

@@ -115,8 +115,10 @@ func (r *running) keeps(st *Stage) bool { return r.held && r.leaves(st) }
 // writes says whether a run writes tables, or will: a dry run writes none, it starts beside others and none waits for it.
 func (r *running) writes() bool { return !r.state.Dry() && !r.state.Terminal() }
 
-// begun says whether a run has started.
-func (r *running) begun() bool { return r.state.Phase != shoplakev1.RunState_RUN_STATE_QUEUED }
+// begun says whether a run has started, or is just about to: it may have pinned its tables already.
+func (r *running) begun() bool {
+	return r.state.Phase != shoplakev1.RunState_RUN_STATE_QUEUED || r.busy[Action{Kind: Start, Life: r.state.Life}.Key()]
+}
 
 // admit says whether a run may start, and which runs it then overtakes. A table has one writing stage at a time: runs that write
 // the same tables go one after the other, the higher rank first, then the older. jobs counts what is under way by run, also of

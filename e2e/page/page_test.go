@@ -1,13 +1,17 @@
 package page
 
 import (
+	"cmp"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	shoplakev1 "github.com/shoplake/shoplake/gen/shoplake/v1"
 	"github.com/shoplake/shoplake/internal/sample"
@@ -65,6 +69,33 @@ func TestPage(t *testing.T) {
 			b.until(`document.querySelector('[data-panel="` + kpi + `"] .body') !== null`)
 		}
 		b.until(`document.querySelector('[data-panel="daily_revenue"] canvas') !== null`)
+	})
+	step("sees what runs low in stock first", func(t *testing.T) {
+		from, to := s.recent(30)
+		rows := s.answer(&shoplakev1.QueryKpiRequest{Name: "kpis/inventory_cover", StartDate: from, EndDate: to, PageSize: 1000}).GetRowSet().GetRows()
+		low := func(row *structpb.Struct) bool { return row.GetFields()["below_reorder_level"].GetBoolValue() }
+		left := func(row *structpb.Struct) float64 {
+			days, err := strconv.ParseFloat(row.GetFields()["days_of_cover"].GetStringValue(), 64)
+			if err != nil { // nothing of it was sold
+				return math.Inf(1)
+			}
+			return days
+		}
+		slices.SortStableFunc(rows, func(a, b *structpb.Struct) int {
+			if low(a) != low(b) {
+				return map[bool]int{true: -1, false: 1}[low(a)]
+			}
+			return cmp.Compare(left(a), left(b))
+		})
+		if !low(rows[0]) || low(rows[len(rows)-1]) {
+			t.Fatal("the sample must have products below their reorder level, and others")
+		}
+		var want []string
+		for _, row := range rows[:5] {
+			want = append(want, row.GetFields()["product_id"].GetStringValue())
+		}
+		b.until(`[...document.querySelectorAll('[data-panel="inventory_cover"] tbody tr')].slice(0, 5).map((r) => r.cells[0].innerText.trim()).join() === ` + quoted(strings.Join(want, ",")))
+		b.until(`document.querySelector('[data-panel="inventory_cover"] tbody tr').classList.contains("flagged")`)
 	})
 	step("chooses a range", func(*testing.T) {
 		b.click(`[data-range]`)
